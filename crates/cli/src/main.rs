@@ -1,0 +1,2 @@
+//! The `dvse` binary.
+fn main() {}

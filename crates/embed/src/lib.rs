@@ -1,0 +1,1 @@
+//! Text to vectors: a bundled static embedding table and the trait other models implement.

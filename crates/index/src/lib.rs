@@ -1,0 +1,1 @@
+//! Approximate nearest-neighbour structures over borrowed rows: flat and HNSW.

@@ -1,0 +1,1 @@
+//! The DVSE node: REST in the dialect existing clients speak, configuration, telemetry, composition root.

@@ -1,0 +1,1 @@
+//! Bytes that survive: directory, write-ahead log, section files, manifest, memory maps.

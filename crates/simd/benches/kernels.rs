@@ -5,6 +5,8 @@
 //! as the scalar loop at 768 in the squared distance or the inner product, or AVX-512 slower than AVX2 by more than
 //! 5 %.
 
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
 use std::process::ExitCode;
 use std::time::Instant;
 

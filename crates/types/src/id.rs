@@ -71,3 +71,36 @@ impl fmt::Display for SeqNo {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_spellings_of_a_uuid_are_one_id() {
+        let expect = PointId::Uuid(0x550e8400_e29b_41d4_a716_446655440000);
+        for text in [
+            "550e8400-e29b-41d4-a716-446655440000",
+            "550E8400e29b41d4a716446655440000",
+            "urn:uuid:550e8400-e29b-41d4-a716-446655440000",
+        ] {
+            assert_eq!(text.parse(), Ok(expect), "{text}");
+        }
+        assert_eq!(expect.to_string(), "550e8400-e29b-41d4-a716-446655440000");
+    }
+
+    #[test]
+    fn the_largest_integer_is_an_id_and_the_next_is_not() {
+        assert_eq!("18446744073709551615".parse(), Ok(PointId::Num(u64::MAX)));
+        for text in
+            ["18446744073709551616", "-1", "+1", "1.0", "", "x", "{550e8400-e29b-41d4-a716-446655440000}"]
+        {
+            assert!(text.parse::<PointId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn integers_come_before_uuids() {
+        assert!(PointId::Num(u64::MAX) < PointId::Uuid(0));
+    }
+}

@@ -1,0 +1,78 @@
+//! Writes: what the log carries.
+
+use crate::{FieldKind, Filter, HnswSpec, Payload, PayloadPath, Point, PointId, PointVectors, VectorName};
+
+/// Some operations that enter the log as one entry and take effect together, in order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WriteBatch {
+    /// The operations.
+    pub ops: Vec<WriteOp>,
+}
+
+/// One change to a collection. Applying the same operations in the same order gives the same collection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteOp {
+    /// Writes whole points; a point that exists is replaced.
+    Upsert(Vec<Point>),
+    /// Deletes points; ids that do not exist are passed over.
+    Delete(PointSelector),
+    /// Replaces the named vectors of points that exist.
+    UpdateVectors(Vec<PointVectors>),
+    /// Takes vectors away from points.
+    DeleteVectors {
+        /// Which points.
+        points: PointSelector,
+        /// Which vectors.
+        names: Vec<VectorName>,
+    },
+    /// Merges keys into payloads.
+    SetPayload {
+        /// Which points.
+        points: PointSelector,
+        /// The keys and their values.
+        payload: Payload,
+        /// The object to merge into; `None` is the payload itself.
+        key: Option<PayloadPath>,
+    },
+    /// Replaces payloads.
+    OverwritePayload {
+        /// Which points.
+        points: PointSelector,
+        /// The new payload.
+        payload: Payload,
+    },
+    /// Removes paths from payloads.
+    DeletePayload {
+        /// Which points.
+        points: PointSelector,
+        /// What to remove.
+        keys: Vec<PayloadPath>,
+    },
+    /// Empties payloads.
+    ClearPayload(PointSelector),
+    /// Starts to index a payload field; replaces an index of another kind.
+    CreateFieldIndex {
+        /// The field.
+        field: PayloadPath,
+        /// What its values are.
+        kind: FieldKind,
+    },
+    /// Stops to index a payload field.
+    DeleteFieldIndex(PayloadPath),
+    /// Changes the parameters with which the graphs of a vector field are built from now on.
+    SetHnsw {
+        /// The vector field.
+        vector: VectorName,
+        /// The new parameters.
+        spec: HnswSpec,
+    },
+}
+
+/// Which points an operation is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PointSelector {
+    /// Those with these ids.
+    Ids(Vec<PointId>),
+    /// Those that pass the filter when the operation is applied.
+    Filter(Filter),
+}

@@ -1,0 +1,225 @@
+//! What a collection is made of.
+
+use std::collections::BTreeMap;
+
+use crate::vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX};
+use crate::{Metric, NamedVectors, PayloadPath, VectorName};
+
+/// The definition of a collection. What can change later: payload indexes, and index parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectionSchema {
+    /// The vector fields by name; the unnamed one has the empty name. May be empty: a collection of payloads.
+    pub vectors: BTreeMap<VectorName, VectorParams>,
+    /// The payload fields that are indexed.
+    pub payload_indexes: BTreeMap<PayloadPath, FieldKind>,
+}
+
+/// The definition of one vector field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorParams {
+    /// The number of elements, 1 to [`DIM_MAX`].
+    pub dim: usize,
+    /// How two vectors are compared.
+    pub metric: Metric,
+    /// How the field is indexed.
+    pub index: IndexSpec,
+    /// The name of the model whose vectors these are, where text is to be embedded by the server.
+    pub model: Option<String>,
+}
+
+/// The kind of index over a vector field, with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexSpec {
+    /// Every query reads every vector: exact.
+    Flat,
+    /// Hierarchical navigable small world graph.
+    Hnsw(HnswSpec),
+}
+
+/// Parameters of HNSW (Malkov and Yashunin 2018).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HnswSpec {
+    /// Links a row on the upper layers; the base layer has twice as many. 2 to 128.
+    pub m: usize,
+    /// How many candidates an insertion considers. 4 to 4096.
+    pub ef_construction: usize,
+    /// A set of fewer rows than this is searched exactly.
+    pub full_scan_rows: usize,
+}
+
+impl Default for HnswSpec {
+    fn default() -> Self {
+        // M and ef_construction as measured in docs/adr/0003-hnsw.md. Below a few thousand rows an exact scan is as
+        // fast as a graph walk and never misses.
+        HnswSpec { m: 16, ef_construction: 128, full_scan_rows: 2_000 }
+    }
+}
+
+/// The kind of values a payload index holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldKind {
+    /// Strings, compared whole.
+    Keyword,
+    /// Integers.
+    Integer,
+    /// Numbers.
+    Float,
+    /// Truth values.
+    Bool,
+    /// RFC 3339 texts.
+    Datetime,
+    /// UUIDs in text form; like `Keyword`, but spellings of one UUID are one value.
+    Uuid,
+}
+
+impl FieldKind {
+    /// The name used in requests, answers and files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FieldKind::Keyword => "keyword",
+            FieldKind::Integer => "integer",
+            FieldKind::Float => "float",
+            FieldKind::Bool => "bool",
+            FieldKind::Datetime => "datetime",
+            FieldKind::Uuid => "uuid",
+        }
+    }
+
+    /// The kind of a name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<FieldKind> {
+        [
+            FieldKind::Keyword,
+            FieldKind::Integer,
+            FieldKind::Float,
+            FieldKind::Bool,
+            FieldKind::Datetime,
+            FieldKind::Uuid,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == name)
+    }
+}
+
+/// A schema that cannot be.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidSchema {
+    /// A parameter is out of its range.
+    #[error("{field} is {value}; it must be {min} to {max}")]
+    OutOfRange {
+        /// The parameter.
+        field: String,
+        /// What it is.
+        value: usize,
+        /// The smallest value allowed.
+        min: usize,
+        /// The largest value allowed.
+        max: usize,
+    },
+    /// There are more vector fields or payload indexes than a collection can have.
+    #[error("a collection can have at most {max} {what}, got {got}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        got: usize,
+        /// How many there can be.
+        max: usize,
+    },
+}
+
+/// How many vector fields a collection can have.
+pub const VECTOR_FIELDS_MAX: usize = 64;
+/// How many payload indexes a collection can have.
+pub const PAYLOAD_INDEXES_MAX: usize = 256;
+
+impl CollectionSchema {
+    /// A collection with one unnamed vector field, indexed by HNSW with default parameters.
+    #[must_use]
+    pub fn single(dim: usize, metric: Metric) -> CollectionSchema {
+        let params = VectorParams { dim, metric, index: IndexSpec::Hnsw(HnswSpec::default()), model: None };
+        CollectionSchema {
+            vectors: BTreeMap::from([(VectorName::new(), params)]),
+            payload_indexes: BTreeMap::new(),
+        }
+    }
+
+    /// Checks every parameter against its range.
+    ///
+    /// # Errors
+    /// The first parameter that is out of range.
+    pub fn validate(&self) -> Result<(), InvalidSchema> {
+        let too_many = |what, got, max| InvalidSchema::TooMany { what, got, max };
+        if self.vectors.len() > VECTOR_FIELDS_MAX {
+            return Err(too_many("vector fields", self.vectors.len(), VECTOR_FIELDS_MAX));
+        }
+        if self.payload_indexes.len() > PAYLOAD_INDEXES_MAX {
+            return Err(too_many("payload indexes", self.payload_indexes.len(), PAYLOAD_INDEXES_MAX));
+        }
+        for (name, params) in &self.vectors {
+            let field = |part: &str| {
+                if name.is_empty() { format!("vectors.{part}") } else { format!("vectors.{name}.{part}") }
+            };
+            check_range(field("size"), params.dim, 1, DIM_MAX)?;
+            if let IndexSpec::Hnsw(hnsw) = params.index {
+                check_range(field("hnsw_config.m"), hnsw.m, 2, 128)?;
+                check_range(field("hnsw_config.ef_construct"), hnsw.ef_construction, 4, 4_096)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a vector against the field of its name: the name, the length, that every element is finite, and
+    /// that its length suits the metric.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_vector(&self, name: &str, vector: &[f32]) -> Result<(), InvalidVector> {
+        let Some(params) = self.vectors.get(name) else {
+            let known = self.vectors.keys().cloned().collect();
+            return Err(InvalidVector::UnknownName { name: name.to_owned(), known });
+        };
+        if vector.len() != params.dim {
+            return Err(InvalidVector::Dimension {
+                name: name.to_owned(),
+                expected: params.dim,
+                got: vector.len(),
+            });
+        }
+        let mut norm_squared = 0.0_f64;
+        for (position, &value) in vector.iter().enumerate() {
+            if !value.is_finite() {
+                return Err(InvalidVector::NotFinite { name: name.to_owned(), position, value });
+            }
+            norm_squared += f64::from(value) * f64::from(value);
+        }
+        if norm_squared > NORM_SQUARED_MAX {
+            return Err(InvalidVector::TooLong {
+                name: name.to_owned(),
+                norm_squared,
+                max: NORM_SQUARED_MAX,
+            });
+        }
+        if params.metric == Metric::Cosine && norm_squared == 0.0 {
+            return Err(InvalidVector::ZeroLength { name: name.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Checks all vectors of a point, see [`CollectionSchema::check_vector`].
+    ///
+    /// # Errors
+    /// What is wrong with the first that is wrong.
+    pub fn check_vectors(&self, vectors: &NamedVectors) -> Result<(), InvalidVector> {
+        vectors.iter().try_for_each(|(name, vector)| self.check_vector(name, vector))
+    }
+}
+
+fn check_range(field: String, value: usize, min: usize, max: usize) -> Result<(), InvalidSchema> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(InvalidSchema::OutOfRange { field, value, min, max })
+    }
+}

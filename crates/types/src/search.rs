@@ -1,0 +1,71 @@
+//! Questions and their answers.
+
+use crate::{Filter, PointId, VectorName};
+
+/// Asks for the points nearest to a vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchRequest {
+    /// The vector field.
+    pub vector_name: VectorName,
+    /// The query, in the units the user sent: `dim` elements.
+    pub query: Vec<f32>,
+    /// How many points to return at most. The answer takes memory by what is there, not by this number.
+    pub limit: usize,
+    /// Only points that pass.
+    pub filter: Option<Filter>,
+    /// Points that may not be in the answer, such as the one the query was taken from.
+    pub exclude: Vec<PointId>,
+    /// Only points at most this far (an internal distance, see [`crate::Metric`]).
+    pub distance_max: Option<f32>,
+    /// How to search.
+    pub params: SearchParams,
+}
+
+/// How to search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SearchParams {
+    /// How many candidates a graph search keeps; raised to `limit` where that is more. `None`: the default.
+    pub ef_search: Option<usize>,
+    /// Compare with every vector: recall 1, whatever it costs.
+    pub exact: bool,
+}
+
+/// A point and how far it is from the query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// The point.
+    pub id: PointId,
+    /// The internal distance, smaller is closer; exact to `f32`.
+    pub distance: f32,
+}
+
+/// The answer to a [`SearchRequest`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SearchResult {
+    /// Nearest first; equal distances by id.
+    pub hits: Vec<Hit>,
+    /// What the search cost.
+    pub stats: SearchStats,
+}
+
+/// What a search cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SearchStats {
+    /// Vectors compared with the query.
+    pub distances: u64,
+    /// Graph nodes expanded.
+    pub hops: u64,
+    /// Segments searched.
+    pub segments: u32,
+    /// Segments answered by comparing with every row that passes.
+    pub exact_segments: u32,
+}
+
+/// One value of a payload field and how many points have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacetCount {
+    /// The value.
+    pub value: crate::MatchValue,
+    /// How many points.
+    pub count: usize,
+}

@@ -87,15 +87,15 @@ fn another_seed_is_another_graph() {
 }
 
 /// 6 000 rows of 32 dimensions in 20 overlapping clusters, m 12, `ef_construction` 100: recall@10 at ef 32 is at
-/// least 0.95 for L2 and cosine and 0.85 for the inner product (unnormalised, which HNSW is not made for), at 128
-/// 0.99 and 0.95.
+/// least 0.99 for L2 and cosine and 0.87 for the inner product (unnormalised, which HNSW is not made for), at 128
+/// 0.995 and 0.96.
 #[test]
 fn recall_floors_hold_at_every_level() {
     let (n, dim) = (6000, 32);
     for metric in METRICS {
         let (values, queries) = base_and_queries(n, dim, metric);
         let params = HnswParams { m: 12, ef_construction: 100, ..HnswParams::default() };
-        let floors = if metric == Metric::InnerProduct { [0.85, 0.95] } else { [0.95, 0.99] };
+        let floors = if metric == Metric::InnerProduct { [0.87, 0.96] } else { [0.99, 0.995] };
         for level in available_levels() {
             let rows = growing_rows(&values, dim);
             let index = GrowingHnsw::new(rows, n as u32, metric, params).unwrap().with_level(*level);
@@ -107,6 +107,42 @@ fn recall_floors_hold_at_every_level() {
             }
         }
     }
+}
+
+/// Rows of one batch that ignored each other would miss their nearest: those follow each other here.
+#[test]
+fn recall_holds_for_data_in_an_order_of_likeness() {
+    let (n, dim) = (6000, 32);
+    let (values, queries) = base_and_queries(n, dim, Metric::L2);
+    // Groups of 8 near-equal rows, one group after the other.
+    let mut random = Random(3);
+    let values: Vec<f32> = values
+        .chunks_exact(dim)
+        .take(n / 8)
+        .flat_map(|row| row.repeat(8))
+        .map(|value| value + 0.3 * random.normal())
+        .collect();
+    let index =
+        linked(&values, dim, Metric::L2, HnswParams { ef_construction: 100, ..HnswParams::default() });
+    let got = recall(&index, &values, &queries, 64, RowSet::All, |_| true);
+    assert!(got.mean >= 0.97, "{got:?}");
+}
+
+/// Counts, not times: 100 queries at ef 64 over 6 000 rows take about as many distances and hops as when this was
+/// written (443 and 71), so that a slower traversal or a denser graph is noticed.
+#[test]
+fn the_work_of_a_search_stays_what_it_was() {
+    let (values, queries) = base_and_queries(6000, 32, Metric::L2);
+    let index = linked(&values, 32, Metric::L2, HnswParams::default());
+    let (mut distances, mut hops) = (0, 0);
+    for query in queries.chunks_exact(32) {
+        let (_, stats) = search(&index, query, SearchParams::new(10, 64), RowSet::All);
+        distances += stats.distances;
+        hops += stats.hops;
+    }
+    println!("{distances} distances, {hops} hops");
+    assert!((40_000..49_000).contains(&distances), "{distances} distances");
+    assert!((6_500..7_700).contains(&hops), "{hops} hops");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What the storage crate promises, checked from outside.
 
 mod conformance;
+mod crash;
 mod manifest;
 mod segment;
 mod wal;
+mod wal_crash;
+mod wal_damage;
+mod wal_threads;

@@ -145,7 +145,8 @@ fn parse_name(name: &str) -> Option<u64> {
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok()
+    // 0 means "nothing yet", and the highest number has none after it: neither names a file of ours.
+    digits.parse().ok().filter(|generation| (1..u64::MAX).contains(generation))
 }
 
 fn remove_older(dir: &dyn Directory, newest: u64) -> Result<(), DirectoryError> {

@@ -37,6 +37,11 @@ impl Batch {
         self.last
     }
 
+    /// Number of the first record.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.headers.first().map(|header| header.seq)
+    }
+
     /// Adds a record. `body_crc` is the checksum of the joined parts.
     pub(super) fn push(&mut self, stream: u32, seq: SeqNo, body: &[&[u8]], body_bytes: u32, body_crc: u32) {
         let at = self.bytes.len();

@@ -114,13 +114,13 @@ impl Wal {
                 continue;
             }
             // The numbers of a file end where the next file begins.
-            let Some(oldest) = state.files.first().copied() else { return Ok(()) };
+            let Some(oldest) = state.files.first().map(|file| file.first) else { return Ok(()) };
             if state.files.get(1).is_none_or(|next| next.first > seq) {
                 return Ok(());
             }
             // From the old end, each one durably before the next: a crash leaves no gap.
             self.lead(&mut state, || {
-                self.dir.remove(&file_name(oldest.first))?;
+                self.dir.remove(&file_name(oldest))?;
                 self.dir.sync_dir()
             })?;
             state.files.remove(0);
@@ -187,10 +187,10 @@ fn cut_after(
     segment_bytes: u64,
 ) -> Result<CutFiles, WalError> {
     // From the new end, each one durably before the next: a crash leaves a log that ends earlier, without a gap.
-    while let Some(newest) = files.last().copied()
-        && newest.first > seq
+    while let Some(newest) = files.last().map(|file| file.first)
+        && newest > seq
     {
-        dir.remove(&file_name(newest.first))?;
+        dir.remove(&file_name(newest))?;
         dir.sync_dir()?;
         files.pop();
     }
@@ -198,10 +198,10 @@ fn cut_after(
         return Ok(CutFiles { files, active: None, allocated: 0 });
     };
     let file = dir.open(&file_name(newest.first))?;
-    let end = offset_after(&file, *newest, seq)?;
+    let end = offset_after(&file, newest, seq)?;
     file.set_len(end)?;
     file.sync_data()?;
-    newest.end = end;
+    newest.cut(end);
     let mut allocated = end;
     match file.allocate(segment_bytes.max(FILE_HEADER_BYTES)) {
         Ok(()) => allocated = allocated.max(segment_bytes),
@@ -214,8 +214,9 @@ fn cut_after(
 }
 
 /// Returns where the record `seq` of a file ends.
-fn offset_after(file: &Arc<dyn FileHandle>, place: LogFile, seq: SeqNo) -> Result<u64, WalError> {
+fn offset_after(file: &Arc<dyn FileHandle>, place: &LogFile, seq: SeqNo) -> Result<u64, WalError> {
     let mut scanner = Scanner::new(Arc::clone(file), place.first.0, place.end, None);
+    scanner.go_to(place.place_before(seq));
     while scanner.expected <= seq.0 {
         match scanner.step()? {
             Step::Record(header) => scanner.pass(&header),

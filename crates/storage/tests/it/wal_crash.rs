@@ -147,7 +147,7 @@ fn a_full_disk_refuses_a_record_before_it_is_taken() {
     assert!(seq > 30, "{seq}");
     assert_eq!((wal.last(), wal.durable()), (SeqNo(seq - 1), SeqNo(seq - 1)));
     check_holds(&wal, 1..=seq - 1);
-    assert_eq!(wal.append(9, SeqNo(seq), &[b"x"]).unwrap_err().kind(), StorageErrorKind::Full);
+    assert_eq!(wal.append(9, SeqNo(seq), &[&body(seq)]).unwrap_err().kind(), StorageErrorKind::Full);
     assert_eq!(dir.list().unwrap().iter().filter(|entry| entry.name.contains("tmp")).count(), 0);
     check_recovered_full(&disk, seq - 1);
     disk.set_free_bytes(None);

@@ -54,6 +54,6 @@ pub use directory::{
     DirEntry, Directory, DirectoryError, FaultyDirectory, FileHandle, FsDirectory, LockGuard, MemDirectory,
 };
 pub use error::{FormatError, StorageErrorKind};
-pub use manifest::{ManifestError, ManifestStore};
+pub use manifest::{ManifestError, ManifestStore, Published};
 pub use segment::{Alignment, SectionTag, SegmentDamage, SegmentError, SegmentReader, SegmentWriter};
 pub use wal::{Recovery, RecoveryMode, Wal, WalDamage, WalError, WalOptions, WalReader, WalRecord};

@@ -11,8 +11,8 @@
 //!    reference to row `i` only after it saw, by an `Acquire` load, a length above `i`. So the write of a row happens
 //!    before every reference to it, and no reference to a row exists while it is written.
 //! 4. *References do not stray.* A reader's slice covers one row of `stride` floats; rows are disjoint, and no slice
-//!    over a whole chunk is ever formed after the chunk is shared. So the write of row `n` touches no byte that a live
-//!    slice covers.
+//!    over a whole chunk is ever formed after the chunk is shared (not even to ask for its length). So the write of row
+//!    `n` touches no byte that a live slice covers.
 //! 5. *Rows do not move.* Chunks are allocated once, behind a `OnceLock`, and freed when the last handle is dropped;
 //!    a slice borrows a handle.
 
@@ -23,8 +23,9 @@ use std::sync::{Arc, OnceLock};
 use crate::aligned::{AlignedBuf, HugePages, OutOfMemory, padded_dim};
 use crate::prefetch::prefetch_read;
 
-/// Aimed size of a chunk in bytes: two huge pages. The rows of a chunk are the largest power of two that fits.
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// Aimed size of a chunk in bytes: two huge pages. The rows of a chunk are the largest power of two that fits. (Small
+/// under Miri, which could not get to a second chunk otherwise.)
+const CHUNK_BYTES: usize = if cfg!(miri) { 4096 } else { 4 * 1024 * 1024 };
 
 /// The largest number of chunks, which bounds the table made at the start to 4 MiB or so.
 const MAX_CHUNKS: usize = 128 * 1024;
@@ -239,7 +240,7 @@ impl RowsWriter {
     /// Bytes taken for rows so far (address space: untouched pages of the newest chunk are not resident).
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
-        self.shared.chunks.iter().map_while(OnceLock::get).map(|chunk| size_of_val::<[f32]>(chunk)).sum()
+        self.shared.chunks.iter().map_while(OnceLock::get).map(|chunk| chunk.len() * size_of::<f32>()).sum()
     }
 }
 

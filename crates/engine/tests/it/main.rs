@@ -4,5 +4,9 @@
 mod oracle;
 mod support;
 
+mod churn;
 mod collection;
+mod concurrent;
+mod crash;
+mod damage;
 mod model;

@@ -1,0 +1,6 @@
+//! What the storage crate promises, checked from outside.
+
+mod conformance;
+mod manifest;
+mod segment;
+mod wal;

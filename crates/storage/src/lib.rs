@@ -50,8 +50,10 @@ pub use bytes::{Advice, Bytes};
 pub use checked_file::{
     CheckedFileError, FILE_BODY_BYTES_MAX, FileDamage, read_checked, remove_temporaries, write_atomic,
 };
-pub use directory::{DirEntry, Directory, DirectoryError, FileHandle, FsDirectory, LockGuard, MemDirectory};
+pub use directory::{
+    DirEntry, Directory, DirectoryError, FaultyDirectory, FileHandle, FsDirectory, LockGuard, MemDirectory,
+};
 pub use error::{FormatError, StorageErrorKind};
-pub use manifest::{ManifestError, ManifestStore};
+pub use manifest::{ManifestError, ManifestStore, Published};
 pub use segment::{Alignment, SectionTag, SegmentDamage, SegmentError, SegmentReader, SegmentWriter};
 pub use wal::{Recovery, RecoveryMode, Wal, WalDamage, WalError, WalOptions, WalReader, WalRecord};

@@ -1,6 +1,7 @@
 //! The way to the disk: one directory of files, and the promises about what survives.
 
 mod error;
+mod faulty;
 mod fs;
 mod mem;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::DirectoryError;
+pub use faulty::FaultyDirectory;
 
 pub use fs::FsDirectory;
 pub use mem::MemDirectory;

@@ -24,6 +24,9 @@ pub struct ManifestStore {
     state: Mutex<State>,
 }
 
+/// A generation and its body.
+pub type Published = (u64, Vec<u8>);
+
 #[derive(Debug)]
 struct State {
     /// The generation that is the state; 0 if there is none yet.
@@ -81,7 +84,7 @@ impl ManifestStore {
     /// # Errors
     /// [`ManifestError::Unreadable`] if the newest is damaged: a file gets its name only when it is complete and
     /// synced, so a crash cannot be the reason. [`ManifestError::Directory`] if the directory cannot be used.
-    pub fn open(dir: Arc<dyn Directory>) -> Result<(ManifestStore, Option<(u64, Vec<u8>)>), ManifestError> {
+    pub fn open(dir: Arc<dyn Directory>) -> Result<(ManifestStore, Option<Published>), ManifestError> {
         let mut newest = 0;
         for entry in dir.list()? {
             if entry.name.starts_with(PREFIX) && entry.name.ends_with(TEMPORARY_SUFFIX) {
@@ -145,7 +148,8 @@ fn parse_name(name: &str) -> Option<u64> {
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok()
+    // 0 means "nothing yet", and the highest number has none after it: neither names a file of ours.
+    digits.parse().ok().filter(|generation| (1..u64::MAX).contains(generation))
 }
 
 fn remove_older(dir: &dyn Directory, newest: u64) -> Result<(), DirectoryError> {

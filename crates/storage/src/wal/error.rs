@@ -56,7 +56,7 @@ pub enum WalError {
     ReadOnly,
     /// The number of a record does not follow the one before it.
     #[error(
-        "write-ahead log: record {got} cannot follow record {last}: numbers must be contiguous and start at 1"
+        "write-ahead log: record {got} cannot follow record {last}: numbers are contiguous, from 1 to 2^64 - 2"
     )]
     NotContiguous {
         /// The last number appended.

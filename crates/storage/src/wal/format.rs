@@ -68,7 +68,8 @@ pub(super) fn parse_file_name(name: &str) -> Option<SeqNo> {
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().map(SeqNo)
+    // 0 means "nothing yet", and the highest number has none after it: neither names a file of ours.
+    digits.parse().ok().filter(|first| (1..u64::MAX).contains(first)).map(SeqNo)
 }
 
 /// Returns the header of the file whose first record is `first`.

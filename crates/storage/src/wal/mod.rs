@@ -38,6 +38,7 @@ pub use reader::{WalReader, WalRecord};
 use self::batch::Batch;
 use self::format::{FILE_HEADER_BYTES, record_span};
 use self::recovery::LogFile;
+use self::scanner::Waypoint;
 use self::segment_files::ActiveFile;
 use crate::directory::{Directory, DirectoryError};
 use crate::error::StorageErrorKind;
@@ -121,7 +122,7 @@ impl Wal {
     /// Takes a record into the buffer; `body` is the parts of its body, in order. It is durable once
     /// [`sync_to`](Wal::sync_to) of its number, or of a later one, returned.
     ///
-    /// The first record of an empty log may have any number from 1 on, and decides the stream of the log.
+    /// The first record of an empty log may have any number from 1 to 2⁶⁴ − 2, and decides the stream of the log.
     ///
     /// # Errors
     /// [`WalError::Full`] if there is no space for the record: nothing was kept, and the same call works once there is
@@ -227,6 +228,7 @@ impl Wal {
         if self.read_only {
             return Ok(());
         }
+        self.check_writable(&self.state.lock())?;
         self.sync_to(self.last())?;
         let state = self.state.into_inner();
         let (Some(active), Some(newest)) = (state.active, state.files.last()) else { return Ok(()) };
@@ -272,17 +274,17 @@ impl Wal {
         match written {
             Ok(()) => {
                 state.allocated = state.allocated.max(end);
-                state.set_written_end(end);
+                state.written(batch.first(), start, end);
                 state.durable = batch.last();
-                batch.clear(self.options.buffer_bytes);
+                batch.clear();
                 state.spare = batch;
                 Ok(())
             }
-            Err(CommitFailure::Full(source)) => {
+            Err(CommitFailure::Clean(source)) => {
                 batch.append(&state.pending);
                 state.pending = batch;
                 state.allocated = start;
-                Err(WalError::Full { source })
+                Err(source.into())
             }
             Err(CommitFailure::Unknown(source)) => Err(state.poison(source)),
         }
@@ -312,7 +314,7 @@ impl Wal {
         match made {
             Ok(file) => {
                 state.active = Some(Arc::new(ActiveFile { file, first: seq }));
-                state.files.push(LogFile { first: seq, end: FILE_HEADER_BYTES });
+                state.files.push(LogFile::new(seq));
                 state.allocated = bytes;
                 if state.files.len() == 1 {
                     state.durable = SeqNo(seq.0 - 1);
@@ -320,7 +322,7 @@ impl Wal {
                 }
                 Ok(())
             }
-            Err(CommitFailure::Full(source)) => Err(WalError::Full { source }),
+            Err(CommitFailure::Clean(source)) => Err(source.into()),
             Err(CommitFailure::Unknown(source)) => Err(state.poison(source)),
         }
     }
@@ -341,9 +343,11 @@ impl State {
         self.files.last().map_or(0, |file| file.end)
     }
 
-    fn set_written_end(&mut self, end: u64) {
-        if let Some(file) = self.files.last_mut() {
+    /// Learns that a round, whose first record is `first`, was written and synced.
+    fn written(&mut self, first: Option<u64>, start: u64, end: u64) {
+        if let (Some(file), Some(seq)) = (self.files.last_mut(), first) {
             file.end = end;
+            file.pass(Waypoint { seq, offset: start });
         }
     }
 
@@ -358,7 +362,7 @@ impl State {
 
     fn check_next(&self, stream: u32, seq: SeqNo) -> Result<(), WalError> {
         let is_new = self.files.is_empty();
-        if seq.0 == 0 || (!is_new && seq != self.appended.next()) {
+        if seq.0 == 0 || seq.0 == u64::MAX || (!is_new && seq != self.appended.next()) {
             return Err(WalError::NotContiguous { last: self.appended, got: seq });
         }
         match self.stream {
@@ -382,8 +386,8 @@ impl State {
 
 /// How a write failed.
 enum CommitFailure {
-    /// For want of space, and the file is as it was before.
-    Full(DirectoryError),
+    /// And everything is as it was before: for want of space, or before an existing file was touched.
+    Clean(DirectoryError),
     /// In a way that leaves the file in an unknown state.
     Unknown(DirectoryError),
 }
@@ -392,7 +396,7 @@ impl CommitFailure {
     /// Sorts a failure that happened before anything was written.
     fn before_write(source: DirectoryError) -> CommitFailure {
         match source.kind() {
-            StorageErrorKind::Full => CommitFailure::Full(source),
+            StorageErrorKind::Full => CommitFailure::Clean(source),
             _ => CommitFailure::Unknown(source),
         }
     }

@@ -50,6 +50,7 @@ impl WalReader {
                 let handle = self.dir.open_read(&file_name(file.first))?;
                 let mut scanner = Scanner::new(handle, file.first.0, file.end, None);
                 scanner.check_file_header()?;
+                scanner.go_to(file.place_before(SeqNo(self.next)));
                 self.scanner = Some(scanner);
                 continue;
             };

@@ -5,20 +5,54 @@ use std::sync::Arc;
 use dvse_types::SeqNo;
 
 use super::error::{WalDamage, WalError};
-use super::format::parse_file_name;
+use super::format::{FILE_HEADER_BYTES, parse_file_name};
 use super::options::{Recovery, RecoveryMode, WalOptions};
-use super::scanner::{Scanner, Step};
+use super::scanner::{Scanner, Step, Waypoint};
 use crate::checked_file::TEMPORARY_SUFFIX;
 use crate::directory::{Directory, FileHandle};
 use crate::error::StorageErrorKind;
 
 /// One file of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogFile {
     /// Number of its first record, or of the next to be written if it has none.
     pub first: SeqNo,
     /// End of its valid records, in bytes.
     pub end: u64,
+    /// Some places where records begin, in order and [`WAYPOINT_BYTES`] apart, so that reading from a number does not
+    /// have to walk the file from its front.
+    pub waypoints: Vec<Waypoint>,
+}
+
+/// Least distance of the waypoints of a file. Two numbers for each MiB cost nothing; walking a MiB takes well under a
+/// millisecond.
+const WAYPOINT_BYTES: u64 = 1 << 20;
+
+impl LogFile {
+    pub(super) fn new(first: SeqNo) -> LogFile {
+        LogFile { first, end: FILE_HEADER_BYTES, waypoints: Vec::new() }
+    }
+
+    /// Learns that a record begins at a place, if that is far enough from the last one known.
+    pub(super) fn pass(&mut self, place: Waypoint) {
+        let last = self.waypoints.last().map_or(FILE_HEADER_BYTES, |waypoint| waypoint.offset);
+        if place.offset >= last + WAYPOINT_BYTES {
+            self.waypoints.push(place);
+        }
+    }
+
+    /// Returns the last known place at or before the record `seq`.
+    pub(super) fn place_before(&self, seq: SeqNo) -> Waypoint {
+        let after = self.waypoints.partition_point(|waypoint| waypoint.seq <= seq.0);
+        let front = Waypoint { seq: self.first.0, offset: FILE_HEADER_BYTES };
+        after.checked_sub(1).and_then(|index| self.waypoints.get(index)).copied().unwrap_or(front)
+    }
+
+    /// Forgets what is behind a new end.
+    pub(super) fn cut(&mut self, end: u64) {
+        self.end = end;
+        self.waypoints.retain(|waypoint| waypoint.offset < end);
+    }
 }
 
 /// What the rest of the log needs to go on.
@@ -61,13 +95,15 @@ pub(super) fn recover(
         }
         let file_bytes = file.len()?;
         let mut scanner = Scanner::new(Arc::clone(&file), first.0, file_bytes, recovered.stream);
-        let torn_bytes = scan(&mut scanner, is_last)?;
+        let mut log_file = LogFile::new(*first);
+        let torn_bytes = scan(&mut scanner, &mut log_file, is_last)?;
         let end = scanner.offset;
         recovery.records += scanner.expected - first.0;
         recovery.last = SeqNo(scanner.expected - 1);
         recovery.bytes += end;
         recovered.stream = scanner.stream;
-        recovered.files.push(LogFile { first: *first, end });
+        log_file.end = end;
+        recovered.files.push(log_file);
         if torn_bytes > 0 {
             if mode == RecoveryMode::Refuse {
                 return Err(scanner.damaged(end, WalDamage::RecordHeader));
@@ -109,13 +145,14 @@ fn list_files(dir: &dyn Directory, mode: RecoveryMode) -> Result<Vec<(SeqNo, Str
 }
 
 /// Walks a file to the end of its valid records and returns the bytes of torn records behind them.
-fn scan(scanner: &mut Scanner, is_last: bool) -> Result<u64, WalError> {
+fn scan(scanner: &mut Scanner, file: &mut LogFile, is_last: bool) -> Result<u64, WalError> {
     scanner.check_file_header()?;
     loop {
         let what = match scanner.step()? {
             Step::End => return Ok(0),
             Step::Record(header) => {
                 if scanner.body_is_sound(&header)? {
+                    file.pass(Waypoint { seq: scanner.expected, offset: scanner.offset });
                     scanner.pass(&header);
                     continue;
                 }

@@ -60,6 +60,12 @@ impl Scanner {
         check_file_header(header, first).map_err(|what| self.damaged(0, what))
     }
 
+    /// Goes to a known place: where the record `expected` begins.
+    pub(super) fn go_to(&mut self, place: Waypoint) {
+        self.offset = place.offset;
+        self.expected = place.seq;
+    }
+
     /// Looks at the header of the record here, without moving.
     pub(super) fn step(&mut self) -> Result<Step, WalError> {
         let (offset, first) = (self.offset, self.first);
@@ -80,7 +86,7 @@ impl Scanner {
             RecordKind::Entry => self.expected,
             RecordKind::Mark => self.expected.wrapping_sub(1),
         };
-        if header.seq != expected {
+        if header.seq != expected || header.seq == u64::MAX {
             return Ok(Step::Fault(WalDamage::Order { expected, found: header.seq }));
         }
         if let (RecordKind::Entry, Some(stream)) = (header.kind, self.stream)
@@ -137,7 +143,8 @@ impl Scanner {
         while at < self.end {
             let part = (self.end - at).min(WINDOW_BYTES as u64) as usize;
             let bytes = self.bytes(at, part)?;
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            if !is_zero(bytes) {
+                let last = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();
                 found.torn_bytes = at + last as u64 + 1 - stop;
                 if let Some(proof) = self.synced_record(at, part, stop)? {
                     found.proof = Some(proof);
@@ -195,6 +202,19 @@ impl Scanner {
         debug_assert!(offset <= wanted);
         WalError::Io { source }
     }
+}
+
+/// Whether all bytes are zero; compares blocks, which is many times faster than looking at each byte.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|block| block == &ZEROS[..block.len()])
+}
+
+/// A place in a file where a record is known to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waypoint {
+    pub seq: u64,
+    pub offset: u64,
 }
 
 /// What lies after the place where the valid records of a file end.

@@ -33,7 +33,7 @@ impl ActiveFile {
             Err(source) if source.kind() == StorageErrorKind::Full => {
                 self.file.set_len(start).map_err(CommitFailure::Unknown)?;
                 self.file.sync_data().map_err(CommitFailure::Unknown)?;
-                Err(CommitFailure::Full(source))
+                Err(CommitFailure::Clean(source))
             }
             Err(source) => Err(CommitFailure::Unknown(source)),
         }
@@ -70,14 +70,13 @@ pub(super) fn begin(
 ) -> Result<Arc<dyn FileHandle>, CommitFailure> {
     let name = file_name(first);
     let temporary = format!("{name}{TEMPORARY_SUFFIX}");
-    let file = match prepare(dir, &temporary, first, bytes) {
-        Ok(file) => file,
-        Err(source) => {
-            // The name was never published, so nothing is lost whether or not this removal works.
-            drop(dir.remove(&temporary));
-            return Err(CommitFailure::before_write(source));
-        }
-    };
+    // Nothing is touched yet when the file cannot be made, as for want of file handles.
+    let file = dir.create(&temporary).map_err(CommitFailure::Clean)?;
+    if let Err(source) = prepare(&*file, first, bytes) {
+        // The name was never published, so nothing is lost whether or not this removal works.
+        drop(dir.remove(&temporary));
+        return Err(CommitFailure::before_write(source));
+    }
     if let Some(old) = old {
         old.file.set_len(end).map_err(CommitFailure::Unknown)?;
         old.file.sync_data().map_err(CommitFailure::Unknown)?;
@@ -87,17 +86,10 @@ pub(super) fn begin(
     Ok(file)
 }
 
-fn prepare(
-    dir: &dyn Directory,
-    temporary: &str,
-    first: SeqNo,
-    bytes: u64,
-) -> Result<Arc<dyn FileHandle>, DirectoryError> {
-    let file = dir.create(temporary)?;
+fn prepare(file: &dyn FileHandle, first: SeqNo, bytes: u64) -> Result<(), DirectoryError> {
     file.allocate(bytes)?;
     file.write_at(0, &encode_file_header(first))?;
-    file.sync_data()?;
-    Ok(file)
+    file.sync_data()
 }
 
 impl Wal {
@@ -114,13 +106,13 @@ impl Wal {
                 continue;
             }
             // The numbers of a file end where the next file begins.
-            let Some(oldest) = state.files.first().copied() else { return Ok(()) };
+            let Some(oldest) = state.files.first().map(|file| file.first) else { return Ok(()) };
             if state.files.get(1).is_none_or(|next| next.first > seq) {
                 return Ok(());
             }
             // From the old end, each one durably before the next: a crash leaves no gap.
             self.lead(&mut state, || {
-                self.dir.remove(&file_name(oldest.first))?;
+                self.dir.remove(&file_name(oldest))?;
                 self.dir.sync_dir()
             })?;
             state.files.remove(0);
@@ -187,10 +179,10 @@ fn cut_after(
     segment_bytes: u64,
 ) -> Result<CutFiles, WalError> {
     // From the new end, each one durably before the next: a crash leaves a log that ends earlier, without a gap.
-    while let Some(newest) = files.last().copied()
-        && newest.first > seq
+    while let Some(newest) = files.last().map(|file| file.first)
+        && newest > seq
     {
-        dir.remove(&file_name(newest.first))?;
+        dir.remove(&file_name(newest))?;
         dir.sync_dir()?;
         files.pop();
     }
@@ -198,10 +190,10 @@ fn cut_after(
         return Ok(CutFiles { files, active: None, allocated: 0 });
     };
     let file = dir.open(&file_name(newest.first))?;
-    let end = offset_after(&file, *newest, seq)?;
+    let end = offset_after(&file, newest, seq)?;
     file.set_len(end)?;
     file.sync_data()?;
-    newest.end = end;
+    newest.cut(end);
     let mut allocated = end;
     match file.allocate(segment_bytes.max(FILE_HEADER_BYTES)) {
         Ok(()) => allocated = allocated.max(segment_bytes),
@@ -214,8 +206,9 @@ fn cut_after(
 }
 
 /// Returns where the record `seq` of a file ends.
-fn offset_after(file: &Arc<dyn FileHandle>, place: LogFile, seq: SeqNo) -> Result<u64, WalError> {
+fn offset_after(file: &Arc<dyn FileHandle>, place: &LogFile, seq: SeqNo) -> Result<u64, WalError> {
     let mut scanner = Scanner::new(Arc::clone(file), place.first.0, place.end, None);
+    scanner.go_to(place.place_before(seq));
     while scanner.expected <= seq.0 {
         match scanner.step()? {
             Step::Record(header) => scanner.pass(&header),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dvse_storage::{DirEntry, Directory, FsDirectory, MemDirectory, StorageErrorKind};
+use dvse_storage::{DirEntry, Directory, FaultyDirectory, FsDirectory, MemDirectory, StorageErrorKind};
 
 fn check(dir: Arc<dyn Directory>) {
     files_are_written_at_positions(&*dir);
@@ -28,10 +28,18 @@ fn mem_directory_conforms() {
 }
 
 #[test]
+fn faulty_directory_without_faults_conforms() {
+    check(Arc::new(FaultyDirectory::new()));
+}
+
+#[test]
 fn sub_directories_of_each_kind_conform() {
     let place = tempfile::tempdir().unwrap();
-    let roots: [Arc<dyn Directory>; 2] =
-        [Arc::new(FsDirectory::open(place.path()).unwrap()), Arc::new(MemDirectory::new())];
+    let roots: [Arc<dyn Directory>; 3] = [
+        Arc::new(FsDirectory::open(place.path()).unwrap()),
+        Arc::new(MemDirectory::new()),
+        Arc::new(FaultyDirectory::new()),
+    ];
     for root in roots {
         root.create_dir("inner").unwrap();
         check(root.sub("inner"));

@@ -85,7 +85,7 @@ fn every_flipped_byte_is_found_and_placed() {
     // Every byte outside of the large section, and some inside.
     let rows_start = SegmentReader::open(&dir, "seg").unwrap().offset(ROWS).unwrap() as usize;
     let places = (0..sound.len()).filter(|place| {
-        !(rows_start..rows_start + rows.len()).contains(place) || (place - rows_start) % 997 == 0
+        !(rows_start..rows_start + rows.len()).contains(place) || (place - rows_start).is_multiple_of(997)
     });
     for place in places {
         let mut damaged = sound.clone();

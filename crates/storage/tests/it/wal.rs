@@ -98,3 +98,44 @@ fn a_log_lives_on_disk() {
     let place = tempfile::tempdir().unwrap();
     check_life(Arc::new(FsDirectory::open(place.path()).unwrap()));
 }
+
+#[test]
+fn reading_and_cutting_start_near_the_record_in_a_large_file() {
+    let dir: Arc<dyn Directory> = Arc::new(MemDirectory::new());
+    let options = WalOptions { segment_bytes: 16 << 20, ..WalOptions::default() };
+    let body = |seq: u64| vec![seq as u8; 3000 + (seq % 100) as usize];
+    let open = || Wal::open(Arc::clone(&dir), options.clone(), RecoveryMode::CutTornTail).unwrap();
+    let check = |wal: &Wal, last: u64| {
+        for from in [1, 2, 340, 341, 999, 1000, 2500, last, last + 1] {
+            let records: Vec<_> = wal.read(SeqNo(from)).unwrap().map(Result::unwrap).collect();
+            assert_eq!(records.len() as u64, last + 1 - from);
+            assert!(
+                records
+                    .iter()
+                    .zip(from..)
+                    .all(|(record, seq)| record.seq.0 == seq && record.body == body(seq))
+            );
+        }
+    };
+    let (wal, _) = open();
+    for seq in 1..=3000 {
+        wal.append(1, SeqNo(seq), &[&body(seq)]).unwrap();
+        if seq % 200 == 0 {
+            wal.sync_to(SeqNo(seq)).unwrap();
+        }
+    }
+    check(&wal, 3000);
+    wal.truncate_after(SeqNo(2800)).unwrap();
+    check(&wal, 2800);
+    for seq in 2801..=2900 {
+        wal.append(1, SeqNo(seq), &[&body(seq)]).unwrap();
+    }
+    wal.sync_to(SeqNo(2900)).unwrap();
+    check(&wal, 2900);
+    drop(wal);
+    let (wal, recovery) = open();
+    assert_eq!((recovery.last, recovery.files), (SeqNo(2900), 1));
+    check(&wal, 2900);
+    wal.truncate_after(SeqNo(2600)).unwrap();
+    check(&wal, 2600);
+}

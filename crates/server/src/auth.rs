@@ -53,7 +53,6 @@ pub fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), RestE
 }
 
 /// Answers the questions that browsers ask before they let a page call.
-#[must_use]
 pub fn cors(allowed: &[String]) -> CorsLayer {
     let allowed = allowed.to_vec();
     CorsLayer::new()

@@ -46,7 +46,7 @@ pub enum StartError {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: dvse_engine::DatabaseError,
+        source: Box<dvse_engine::DatabaseError>,
     },
     /// The address could not be listened on.
     #[error("cannot listen on {address}")]
@@ -74,7 +74,7 @@ pub enum StartError {
 pub enum StopError {
     /// The data could not be closed. Everything acknowledged as durable is still in the log.
     #[error("cannot close the data folder")]
-    CloseData(#[from] dvse_engine::DatabaseError),
+    CloseData(#[source] Box<dvse_engine::DatabaseError>),
     /// Serving had ended with an error.
     #[error("serving ended with an error")]
     Serve(#[source] std::io::Error),
@@ -119,7 +119,7 @@ impl Node {
         let address =
             listener.local_addr().map_err(|source| StartError::Listen { address: config.http, source })?;
         let database = Database::open(&config.data, engine)
-            .map_err(|source| StartError::OpenData { path: config.data.clone(), source })?;
+            .map_err(|source| StartError::OpenData { path: config.data.clone(), source: Box::new(source) })?;
         if config.api_key.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "anyone who reaches this address can read and change everything: no api key is set");
         }
@@ -170,7 +170,7 @@ impl Node {
             }
         });
         runtime.shutdown_timeout(deadline);
-        app.database.close()?;
+        app.database.close().map_err(|error| StopError::CloseData(Box::new(error)))?;
         tracing::info!("stopped");
         served.map_err(StopError::Serve)
     }

@@ -38,7 +38,6 @@ struct Admission {
 }
 
 /// Builds the router of all routes.
-#[must_use]
 pub fn router(app: &Arc<App>) -> Router {
     let config = &app.config;
     let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));

@@ -1,4 +1,5 @@
 //! Tests of a real node over a loopback connection, and of the documents it stands by.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
 
 mod bad_input;
 mod collections;

@@ -11,9 +11,12 @@ pub struct ActionsBody {
 
 /// One change: an object with the action's name as its only key.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub enum ActionBody {
-    CreateAlias { collection_name: String, alias_name: String },
-    RenameAlias { old_alias_name: String, new_alias_name: String },
-    DeleteAlias { alias_name: String },
+    #[serde(rename = "create_alias")]
+    Create { collection_name: String, alias_name: String },
+    #[serde(rename = "rename_alias")]
+    Rename { old_alias_name: String, new_alias_name: String },
+    #[serde(rename = "delete_alias")]
+    Delete { alias_name: String },
 }

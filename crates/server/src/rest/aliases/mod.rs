@@ -19,15 +19,15 @@ pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
     let mut ops = Vec::with_capacity(body.actions.len());
     for action in body.actions {
         ops.push(match action {
-            ActionBody::CreateAlias { collection_name, alias_name } => {
+            ActionBody::Create { collection_name, alias_name } => {
                 check_name("alias_name", &alias_name)?;
                 AliasOp::Create { alias: alias_name, collection: collection_name }
             }
-            ActionBody::RenameAlias { old_alias_name, new_alias_name } => {
+            ActionBody::Rename { old_alias_name, new_alias_name } => {
                 check_name("new_alias_name", &new_alias_name)?;
                 AliasOp::Rename { from: old_alias_name, to: new_alias_name }
             }
-            ActionBody::DeleteAlias { alias_name } => AliasOp::Delete { alias: alias_name },
+            ActionBody::Delete { alias_name } => AliasOp::Delete { alias: alias_name },
         });
     }
     app.database.update_aliases(&ops).map_err(|error| RestError::engine(&error))?;

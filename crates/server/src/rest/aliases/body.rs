@@ -1,0 +1,22 @@
+//! JSON forms of requests about aliases.
+
+use serde::Deserialize;
+
+/// Some changes, in order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionsBody {
+    pub actions: Vec<ActionBody>,
+}
+
+/// One change: an object with the action's name as its only key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum ActionBody {
+    #[serde(rename = "create_alias")]
+    Create { collection_name: String, alias_name: String },
+    #[serde(rename = "rename_alias")]
+    Rename { old_alias_name: String, new_alias_name: String },
+    #[serde(rename = "delete_alias")]
+    Delete { alias_name: String },
+}

@@ -71,11 +71,6 @@ impl Client {
         Ok(Client { agent: config.new_agent(), base, api_key: connection.api_key.clone() })
     }
 
-    /// The server's address.
-    pub fn url(&self) -> &str {
-        &self.base
-    }
-
     /// Asks for something.
     ///
     /// # Errors
@@ -118,9 +113,7 @@ impl Client {
             request = request.header("api-key", key);
         }
         let answer = match body {
-            Some(body) => {
-                self.agent.run(request.header("content-type", "application/json").body(body)?)
-            }
+            Some(body) => self.agent.run(request.header("content-type", "application/json").body(body)?),
             None => self.agent.run(request.body(())?),
         };
         let mut answer = answer.map_err(|error| self.unreachable(error))?;
@@ -153,7 +146,9 @@ impl Client {
                 Ok(body.remove("result").unwrap_or_default())
             }
             _ => Err(Failure::new(format!("{} answered {status} with something unexpected", self.base))
-                .with_help("check that the address is that of a DVSE server: dvse --help shows how to start one")),
+                .with_help(
+                    "check that the address is that of a DVSE server: dvse --help shows how to start one",
+                )),
         }
     }
 
@@ -174,10 +169,11 @@ impl Client {
 
     fn unreachable(&self, error: ureq::Error) -> Failure {
         let timed_out = matches!(error, ureq::Error::Timeout(_));
-        let refused =
-            matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
-                || matches!(error, ureq::Error::ConnectionFailed | ureq::Error::HostNotFound);
-        let failure = Failure::from(anyhow::Error::new(error).context(format!("cannot reach a server at {}", self.base)));
+        let refused = matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
+            || matches!(error, ureq::Error::ConnectionFailed | ureq::Error::HostNotFound);
+        let failure = Failure::from(
+            anyhow::Error::new(error).context(format!("cannot reach a server at {}", self.base)),
+        );
         if refused {
             failure.with_help(
                 "start one with `dvse serve --data DIR` or `dvse demo`,\nor say where it is with --url http://HOST:PORT",

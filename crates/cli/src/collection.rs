@@ -9,7 +9,9 @@ use crate::output::{Format, Output, Table, grouped};
 
 /// What to do with which collection.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine\n  dvse collection info books")]
+#[command(
+    after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine\n  dvse collection info books"
+)]
 pub struct CollectionArguments {
     /// What to do.
     #[command(subcommand)]
@@ -42,7 +44,9 @@ pub enum CollectionCommand {
         connection: Connection,
     },
     /// Create an empty collection.
-    #[command(after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine --index title:keyword")]
+    #[command(
+        after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine --index title:keyword"
+    )]
     Create(CreateArguments),
     /// Delete a collection and all its points.
     #[command(after_help = "Example:\n  dvse collection delete books --yes")]
@@ -207,7 +211,8 @@ fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
     }
     client.put(&path, &body)?;
     for (field, kind) in indexes {
-        client.put(&format!("{path}/index?wait=true"), &json!({"field_name": field, "field_schema": kind}))?;
+        client
+            .put(&format!("{path}/index?wait=true"), &json!({"field_name": field, "field_schema": kind}))?;
     }
     output.line(format!(
         "created {} ({} dimensions, {})",
@@ -222,8 +227,9 @@ fn parse_index(text: &str) -> Result<(&str, &str)> {
         Some((field, kind)) if dvse_types::FieldKind::from_name(kind).is_some() && !field.is_empty() => {
             Ok((field, kind))
         }
-        _ => Err(Failure::new(format!("--index {text:?} is not FIELD:KIND"))
-            .with_help("KIND is keyword, integer, float, bool, datetime or uuid, as in --index title:keyword")),
+        _ => Err(Failure::new(format!("--index {text:?} is not FIELD:KIND")).with_help(
+            "KIND is keyword, integer, float, bool, datetime or uuid, as in --index title:keyword",
+        )),
     }
 }
 

@@ -17,9 +17,11 @@ use crate::query::parse_filter;
 
 /// What to write where.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Points come in the order of their ids, one JSON object a line: id, vector, payload. Vectors of\n\
+#[command(
+    after_help = "Points come in the order of their ids, one JSON object a line: id, vector, payload. Vectors of\n\
                         a cosine collection come back with length 1, as they are stored.\n\n\
-                        Example:\n  dvse export --collection wordnet --output wordnet.jsonl.gz")]
+                        Example:\n  dvse export --collection wordnet --output wordnet.jsonl.gz"
+)]
 pub struct ExportArguments {
     /// The collection.
     #[arg(long, short, value_name = "NAME")]

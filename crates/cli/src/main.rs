@@ -14,6 +14,7 @@ mod demo;
 mod export;
 mod failure;
 mod import;
+mod node;
 mod output;
 mod progress;
 mod query;

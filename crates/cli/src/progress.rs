@@ -150,7 +150,9 @@ impl Task {
         );
         if let Some(bar) = self.bar {
             // The summary takes the bar's place, so that the screen tells the whole story afterwards.
-            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.finish_with_message(line);
         } else if self.lines {
             drop(writeln!(io::stderr().lock(), "{line}"));
@@ -166,7 +168,8 @@ impl Task {
             Some(total) if total > 0 => {
                 let percent = self.done as f64 * 100.0 / total as f64;
                 let left = total.saturating_sub(self.done) as f64 / rate.max(1e-9);
-                let left = if left < 1e6 { format!("{left:.0} s left") } else { "time left unknown".to_owned() };
+                let left =
+                    if left < 1e6 { format!("{left:.0} s left") } else { "time left unknown".to_owned() };
                 format!(
                     "{head} of {} {} ({percent:.0} %), {} a second, {left}",
                     grouped(total),

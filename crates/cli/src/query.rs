@@ -72,9 +72,11 @@ fn ask(client: &Client, arguments: &QueryArguments) -> Result<Vec<Value>> {
         body["using"] = json!(using);
     }
     let params = Map::from_iter(
-        arguments.ef.map(|ef| ("hnsw_ef".to_owned(), json!(ef))).into_iter().chain(
-            arguments.exact.then(|| ("exact".to_owned(), json!(true))),
-        ),
+        arguments
+            .ef
+            .map(|ef| ("hnsw_ef".to_owned(), json!(ef)))
+            .into_iter()
+            .chain(arguments.exact.then(|| ("exact".to_owned(), json!(true)))),
     );
     if !params.is_empty() {
         body["params"] = Value::Object(params);
@@ -103,8 +105,10 @@ pub fn model_name(asked: Option<&str>) -> Result<String> {
 /// # Errors
 /// It is not a JSON object.
 pub fn parse_filter(text: &str) -> Result<Value> {
-    let example = || "a filter looks like {\"must\":[{\"key\":\"pos\",\"match\":{\"value\":\"noun\"}}]}".to_owned();
-    let filter: Value = serde_json::from_str(text).doing(|| format!("--filter {text:?} is not JSON")).help(example)?;
+    let example =
+        || "a filter looks like {\"must\":[{\"key\":\"pos\",\"match\":{\"value\":\"noun\"}}]}".to_owned();
+    let filter: Value =
+        serde_json::from_str(text).doing(|| format!("--filter {text:?} is not JSON")).help(example)?;
     if !filter.is_object() {
         return Err(Failure::new(format!("--filter {text:?} is not a JSON object")).with_help(example()));
     }

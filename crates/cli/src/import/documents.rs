@@ -84,8 +84,17 @@ impl Documents {
             text,
             first_id: arguments.first_id,
         };
-        let mut documents =
-            Documents { path, lines, read, file_bytes, shape, dimensions: Vec::new(), peeked: None, next: 0, line: 0 };
+        let mut documents = Documents {
+            path,
+            lines,
+            read,
+            file_bytes,
+            shape,
+            dimensions: Vec::new(),
+            peeked: None,
+            next: 0,
+            line: 0,
+        };
         for _ in 0..arguments.skip {
             if documents.next_line()?.is_none() {
                 break;
@@ -170,7 +179,11 @@ fn decoder(path: &Path, file: Counted<File>) -> Box<dyn BufRead + Send> {
 
 impl Shape {
     /// Makes a point in the server's form out of a line; a line without an id gets `number`.
-    fn point_of(&self, mut line: Map<String, Value>, number: Option<u64>) -> std::result::Result<Value, String> {
+    fn point_of(
+        &self,
+        mut line: Map<String, Value>,
+        number: Option<u64>,
+    ) -> std::result::Result<Value, String> {
         let id = match line.remove(&self.id_field) {
             Some(id @ (Value::Number(_) | Value::String(_))) => id,
             Some(other) => return Err(format!("has {other} as id; ids are unsigned integers and UUIDs")),

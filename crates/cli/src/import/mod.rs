@@ -17,10 +17,12 @@ use rows::VectorRows;
 
 /// What to write where.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A line of a jsonl file is one point: {\"id\": 7, \"vector\": [...], \"payload\": {...}}; without\n\
+#[command(
+    after_help = "A line of a jsonl file is one point: {\"id\": 7, \"vector\": [...], \"payload\": {...}}; without\n\
                         a payload object, the other fields of the line are the payload.\n\n\
                         Example:\n  dvse import base.npy --collection packages --metric cosine\n  \
-                        dvse import docs.jsonl.gz --collection docs --text-field summary")]
+                        dvse import docs.jsonl.gz --collection docs --text-field summary"
+)]
 pub struct ImportArguments {
     /// The file: .npy, .fvecs, .idx (or idx-ubyte), .jsonl; each but npy and fvecs also as .gz.
     pub file: PathBuf,

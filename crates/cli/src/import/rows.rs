@@ -4,31 +4,35 @@ use std::fmt::Write as _;
 
 use super::{BODY_BYTES_MAX, Batch, ImportArguments, Source};
 use crate::failure::{Failure, Remedy as _, Result};
-use crate::vectors::{Matrix, VectorFile};
+use crate::vectors::VectorFile;
 
-/// The rows of a matrix as points.
+/// The most bytes a number takes in JSON, with its comma, as in `-1.1754944e-38,`.
+const NUMBER_BYTES_MAX: usize = 16;
+
+/// The rows of a vector file as points.
 pub struct VectorRows {
-    matrix: Matrix,
+    file: VectorFile,
     dimensions: Vec<(String, usize)>,
     next: usize,
     first_id: u64,
+    values: Vec<f32>,
 }
 
 impl VectorRows {
-    /// Reads the file.
+    /// Opens the file.
     ///
     /// # Errors
     /// It cannot be read or is no file of vectors.
     pub fn open(arguments: &ImportArguments) -> Result<VectorRows> {
-        let matrix = VectorFile::open(&arguments.file)
-            .and_then(|file| file.to_f32())
-            .help(|| "vectors are read from .npy, .fvecs and idx files, documents from .jsonl".to_owned())?;
-        if arguments.first_id.checked_add(matrix.rows as u64).is_none() {
-            return Err(Failure::new(format!("--first-id {} leaves no ids", arguments.first_id)));
+        let file = VectorFile::open(&arguments.file)
+            .help(|| "vectors are read from .npy, .fvecs, .bvecs and idx files, documents from .jsonl".to_owned())?;
+        if arguments.first_id.checked_add(file.rows() as u64).is_none() {
+            let message = format!("--first-id {} leaves no ids for {} vectors", arguments.first_id, file.rows());
+            return Err(Failure::new(message).with_help("ids end at 18446744073709551615"));
         }
-        let next = usize::try_from(arguments.skip).unwrap_or(usize::MAX).min(matrix.rows);
-        let dimensions = vec![(String::new(), matrix.dim)];
-        Ok(VectorRows { matrix, dimensions, next, first_id: arguments.first_id })
+        let next = usize::try_from(arguments.skip).unwrap_or(usize::MAX).min(file.rows());
+        let dimensions = vec![(String::new(), file.dim())];
+        Ok(VectorRows { file, dimensions, next, first_id: arguments.first_id, values: Vec::new() })
     }
 }
 
@@ -38,25 +42,27 @@ impl Source for VectorRows {
     }
 
     fn total(&self) -> Option<u64> {
-        Some(self.matrix.rows as u64)
+        Some(self.file.rows() as u64)
     }
 
     fn next_batch(&mut self, points_max: u64) -> Result<Option<Batch>> {
+        let dim = self.file.dim();
+        let fitting = (BODY_BYTES_MAX / (dim * NUMBER_BYTES_MAX)).max(1);
+        let points = usize::try_from(points_max).unwrap_or(usize::MAX).min(fitting);
         let first = self.next;
+        let end = first.saturating_add(points).min(self.file.rows());
+        if first == end {
+            return Ok(None);
+        }
+        self.file.read_rows_f32(first..end, &mut self.values)?;
         let mut body = String::from("{\"points\":[");
-        while self.next < self.matrix.rows
-            && ((self.next - first) as u64) < points_max
-            && body.len() < BODY_BYTES_MAX
-        {
-            if self.next > first {
-                body.push(',');
-            }
-            let row = &self.matrix.data[self.next * self.matrix.dim..][..self.matrix.dim];
-            write!(body, "{{\"id\":{},\"vector\":{}}}", self.first_id + self.next as u64, serde_json::to_string(row)?)?;
-            self.next += 1;
+        for (row, values) in (first..).zip(self.values.chunks_exact(dim)) {
+            let comma = if row > first { "," } else { "" };
+            let id = self.first_id + row as u64;
+            write!(body, "{comma}{{\"id\":{id},\"vector\":{}}}", serde_json::to_string(values)?)?;
         }
         body.push_str("]}");
-        let points = (self.next - first) as u64;
-        Ok((points > 0).then_some(Batch { first: first as u64, points, body }))
+        self.next = end;
+        Ok(Some(Batch { first: first as u64, points: (end - first) as u64, body }))
     }
 }

@@ -41,7 +41,12 @@ impl Account {
 ///
 /// # Errors
 /// The source cannot be read, or the server refuses a batch. The message says where to go on.
-pub fn send_all(client: &Client, arguments: &ImportArguments, source: &mut dyn Source, board: &Board) -> Result<()> {
+pub fn send_all(
+    client: &Client,
+    arguments: &ImportArguments,
+    source: &mut dyn Source,
+    board: &Board,
+) -> Result<()> {
     let path = format!("/collections/{}/points?wait=true", segment(&arguments.collection));
     let mut task = board.task("import", "points", source.total());
     task.resume_at(arguments.skip);

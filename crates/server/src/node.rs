@@ -1,0 +1,245 @@
+//! The composition root: opens the data, serves it, and takes it down in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use dvse_engine::{Database, EngineConfig};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::embedding::Embedding;
+use crate::rest::router;
+use crate::telemetry::Telemetry;
+
+/// How often recorded durations are folded into histograms.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// The stack of a thread that parses requests: enough for the deepest JSON the parser follows, in a debug build too.
+const HANDLER_STACK_BYTES: usize = 8 << 20;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    runtime: Runtime,
+    address: SocketAddr,
+    app: Arc<App>,
+    stopping: watch::Sender<bool>,
+    server: JoinHandle<std::io::Result<()>>,
+    upkeep: JoinHandle<()>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The threads could not be started.
+    #[error("cannot start threads")]
+    Runtime(#[source] std::io::Error),
+    /// The data could not be opened.
+    #[error("cannot open the data folder {}", path.display())]
+    OpenData {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: dvse_engine::DatabaseError,
+    },
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The log filter of the configuration is not one.
+    #[error("setting log.filter is {filter:?}, which is not a filter of log messages: {reason}")]
+    LogFilter {
+        /// The filter.
+        filter: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The signals that stop a node could not be watched.
+    #[error("cannot watch signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Why a node did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The data could not be closed. Everything acknowledged as durable is still in the log.
+    #[error("cannot close the data folder")]
+    CloseData(#[from] dvse_engine::DatabaseError),
+    /// Serving had ended with an error.
+    #[error("serving ended with an error")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Why [`run`] ended with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The node did not stop cleanly.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+}
+
+impl Node {
+    /// Opens the data, listens, and serves on threads of its own.
+    ///
+    /// # Errors
+    /// The data cannot be opened, or the address cannot be listened on.
+    pub fn start(config: Config) -> Result<Node, StartError> {
+        // Handlers wait in `spawn_blocking`; its threads are bounded by the permits that requests hold.
+        let handlers = config.search_threads.get() + config.write_threads.get() + 2;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(handlers)
+            .thread_stack_size(HANDLER_STACK_BYTES)
+            .thread_name("dvse-server")
+            .enable_all()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let engine = EngineConfig {
+            background_threads: config.background_threads,
+            growing_rows_max: config.growing_rows_max,
+            ..EngineConfig::default()
+        };
+        // Listening comes first: a node that is there already is noticed before any file is touched.
+        let listener = runtime
+            .block_on(TcpListener::bind(config.http))
+            .map_err(|source| StartError::Listen { address: config.http, source })?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Listen { address: config.http, source })?;
+        let database = Database::open(&config.data, engine)
+            .map_err(|source| StartError::OpenData { path: config.data.clone(), source })?;
+        if config.api_key.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(%address, "anyone who reaches this address can read and change everything: no api key is set");
+        }
+        let app = Arc::new(App {
+            database: Arc::new(database),
+            config,
+            embedding: Embedding,
+            telemetry: Telemetry::default(),
+        });
+        let (stopping, stop) = watch::channel(false);
+        let server = runtime.spawn(serve(listener, router(&app), stop.clone()));
+        let upkeep = runtime.spawn(keep_up(Arc::clone(&app), stop));
+        tracing::info!(%address, collections = app.database.names().len(), "serving");
+        Ok(Node { runtime, address, app, stopping, server, upkeep })
+    }
+
+    /// Where REST is served, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The collections, for the program that embeds the node.
+    #[must_use]
+    pub fn database(&self) -> &Arc<Database> {
+        &self.app.database
+    }
+
+    /// Stops accepting, waits for the requests begun until the deadline, and closes the data.
+    ///
+    /// # Errors
+    /// The data cannot be closed; everything acknowledged as durable is still in the log.
+    pub fn stop(self) -> Result<(), StopError> {
+        let Node { runtime, app, stopping, mut server, upkeep, .. } = self;
+        let deadline = app.config.stop_deadline;
+        // The receivers are alive as long as the tasks are; without them there is nothing to tell.
+        let _ = stopping.send(true);
+        let served = runtime.block_on(async {
+            let _ = upkeep.await;
+            match tokio::time::timeout(deadline, &mut server).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => Ok(()),
+                Err(_) => {
+                    tracing::warn!(?deadline, "requests were still open at the stop deadline");
+                    server.abort();
+                    Ok(())
+                }
+            }
+        });
+        runtime.shutdown_timeout(deadline);
+        app.database.close()?;
+        tracing::info!("stopped");
+        served.map_err(StopError::Serve)
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    // Answers are small and written whole: waiting to fill a packet would only delay them.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "cannot switch off packet coalescing");
+        }
+    });
+    let stopped = async move {
+        let _ = stop.wait_for(|stopping| *stopping).await;
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+}
+
+async fn keep_up(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => app.telemetry.upkeep(),
+            _ = stop.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+/// Starts a node and serves until the process is told to stop (SIGINT or SIGTERM); `started` is called once it
+/// serves.
+///
+/// # Errors
+/// The node does not start, or does not stop cleanly.
+pub fn run(config: Config, started: impl FnOnce(&Node)) -> Result<(), RunError> {
+    start_logging(&config)?;
+    let node = Node::start(config)?;
+    started(&node);
+    let signal = node.runtime.block_on(stop_signal()).map_err(StartError::Signals)?;
+    tracing::info!(signal, "stopping");
+    node.stop()?;
+    Ok(())
+}
+
+async fn stop_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}
+
+/// Writes log messages to standard error from now on, for the whole process. A program that has set up its own
+/// logging keeps it.
+///
+/// # Errors
+/// The filter of the configuration is not one.
+pub fn start_logging(config: &Config) -> Result<(), StartError> {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| StartError::LogFilter {
+        filter: config.log_filter.clone(),
+        reason: error.to_string(),
+    })?;
+    // An error means that a subscriber is there already.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    Ok(())
+}

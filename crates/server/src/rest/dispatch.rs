@@ -1,0 +1,234 @@
+//! The asynchronous half of every request: key, origin, admission, body, deadline; then a thread for the handler.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawPathParams, Request};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, Method, Response};
+use axum::routing::{MethodFilter, on};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use super::call::{Call, QueryParameters};
+use super::reply::{Reply, error_response};
+use super::routes::{Access, ROUTES, Route};
+use crate::app::App;
+use crate::auth;
+use crate::error::RestError;
+
+/// Bodies are admitted in units, because a semaphore counts in 32 bits.
+const BODY_UNIT: usize = 1_024;
+
+/// What bounds the work on requests.
+#[derive(Debug)]
+struct Admission {
+    /// Requests begun and not yet answered.
+    requests: Arc<Semaphore>,
+    /// Memory for bodies, in units.
+    bodies: Arc<Semaphore>,
+    /// Reads being worked on.
+    reads: Arc<Semaphore>,
+    /// Writes being worked on.
+    writes: Arc<Semaphore>,
+}
+
+/// Builds the router of all routes.
+#[must_use]
+pub fn router(app: &Arc<App>) -> Router {
+    let config = &app.config;
+    let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
+    let admission = Arc::new(Admission {
+        requests: semaphore(config.limits.requests_max),
+        bodies: semaphore(config.limits.bodies_bytes_max / BODY_UNIT),
+        reads: semaphore(config.search_threads.get()),
+        writes: semaphore(config.write_threads.get()),
+    });
+    let mut router = Router::new();
+    for route in ROUTES {
+        let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { continue };
+        let Ok(filter) = MethodFilter::try_from(method) else { continue };
+        let (app, admission) = (Arc::clone(app), Arc::clone(&admission));
+        let handler = move |path: RawPathParams, request: Request| {
+            dispatch(Arc::clone(&app), Arc::clone(&admission), route, path, request)
+        };
+        router = router.route(route.path, on(filter, handler.clone()));
+        if route.path != "/" {
+            router = router.route(&format!("{}/", route.path), on(filter, handler));
+        }
+    }
+    let compression = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a request panicked outside its handler");
+            error_response(&RestError::Panicked, 0.0)
+        }))
+        .layer(auth::cors(&config.cors_origins))
+        .layer(compression)
+}
+
+async fn no_route(request: Request) -> Response<Body> {
+    error_response(&RestError::NoRoute(request.uri().path().to_owned()), 0.0)
+}
+
+async fn no_method(request: Request) -> Response<Body> {
+    let (path, method) = (request.uri().path().to_owned(), request.method().to_string());
+    error_response(&RestError::NoMethod { path, method }, 0.0)
+}
+
+async fn dispatch(
+    app: Arc<App>,
+    admission: Arc<Admission>,
+    route: &'static Route,
+    path: RawPathParams,
+    request: Request,
+) -> Response<Body> {
+    let started = Instant::now();
+    app.telemetry.in_flight.increment(1.0);
+    // Decrements also when the client goes away and this future is dropped.
+    let _in_flight = InFlight(&app);
+    let outcome = answer(&app, &admission, route, &path, request).await;
+    let took = started.elapsed();
+    let response = match outcome {
+        Ok(reply) => reply.into_response(took.as_secs_f64()),
+        Err(error) => {
+            report(route, &error);
+            error_response(&error, took.as_secs_f64())
+        }
+    };
+    app.telemetry.answered(route, response.status(), took);
+    tracing::debug!(
+        method = route.method,
+        route = route.path,
+        status = response.status().as_u16(),
+        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "request answered"
+    );
+    response
+}
+
+struct InFlight<'a>(&'a App);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.telemetry.in_flight.decrement(1.0);
+    }
+}
+
+/// Errors of clients are theirs to handle; those of the node are logged here, once.
+fn report(route: &Route, error: &RestError) {
+    if error.status().is_server_error() {
+        tracing::error!(method = route.method, route = route.path, code = error.code(), %error, "request failed");
+    }
+}
+
+async fn answer(
+    app: &Arc<App>,
+    admission: &Admission,
+    route: &'static Route,
+    path: &RawPathParams,
+    request: Request,
+) -> Result<Reply, RestError> {
+    let headers = request.headers();
+    auth::check_origin(headers, &app.config.cors_origins).inspect_err(|_| app.telemetry.rejected("origin"))?;
+    if route.access != Access::Open {
+        auth::check_key(headers, app.config.api_key.as_deref())
+            .inspect_err(|_| app.telemetry.rejected("key"))?;
+    }
+    let query = QueryParameters::parse(request.uri().query().unwrap_or_default())?;
+    let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if matches!(route.access, Access::Open | Access::Peek | Access::Unavailable) {
+        let call = Call { path, query, body: Bytes::new() };
+        return (route.handler)(app, &call);
+    }
+
+    let Ok(_request_permit) = Arc::clone(&admission.requests).try_acquire_owned() else {
+        app.telemetry.rejected("overload");
+        return Err(RestError::Overloaded { requests_max: app.config.limits.requests_max });
+    };
+    let (body, body_permit) = read_body(app, admission, request).await?;
+    let call = Call { path, query, body };
+    let lane = if route.access == Access::Write { &admission.writes } else { &admission.reads };
+    let work = run(Arc::clone(app), Arc::clone(lane), body_permit, route, call);
+    match query.timeout_s {
+        None => work.await,
+        Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), work)
+            .await
+            .unwrap_or(Err(RestError::Timeout { seconds })),
+    }
+}
+
+/// Runs the handler on a thread that may block.
+///
+/// The permits move onto that thread: when a client goes away or its time is up, the work begun still counts until
+/// it is done.
+async fn run(
+    app: Arc<App>,
+    lane: Arc<Semaphore>,
+    body_permit: Option<OwnedSemaphorePermit>,
+    route: &'static Route,
+    call: Call,
+) -> Result<Reply, RestError> {
+    let lane_permit = lane.acquire_owned().await.map_err(|_| RestError::Stopping)?;
+    let job = tokio::task::spawn_blocking(move || {
+        let reply = (route.handler)(&app, &call);
+        drop((lane_permit, body_permit));
+        reply
+    });
+    match job.await {
+        Ok(reply) => reply,
+        Err(error) if error.is_panic() => Err(RestError::Panicked),
+        Err(_) => Err(RestError::Stopping),
+    }
+}
+
+/// Collects the body within its limit, its deadline and the memory that all bodies share.
+async fn read_body(
+    app: &App,
+    admission: &Admission,
+    request: Request,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), RestError> {
+    let max = app.config.limits.body_bytes_max;
+    let announced = content_length(request.headers());
+    if announced.is_some_and(|bytes| bytes > max as u64) {
+        app.telemetry.rejected("body size");
+        return Err(RestError::BodyTooLarge { max });
+    }
+    // Without a length the body may be as large as any.
+    let reserve = announced.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(max).div_ceil(BODY_UNIT);
+    let reserve = u32::try_from(reserve).unwrap_or(u32::MAX);
+    let deadline = app.config.body_deadline;
+    let read = async {
+        let permit = Arc::clone(&admission.bodies).acquire_many_owned(reserve);
+        let permit = permit.await.map_err(|_| RestError::Stopping)?;
+        let body = axum::body::to_bytes(request.into_body(), max).await.map_err(|error| {
+            if is_length_limit(&error) { RestError::BodyTooLarge { max } } else { RestError::BodyBroken(error) }
+        })?;
+        Ok((body, Some(permit)))
+    };
+    tokio::time::timeout(deadline, read)
+        .await
+        .unwrap_or(Err(RestError::BodyTooSlow { seconds: deadline.as_secs() }))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether collecting stopped at the limit. The error's type is that of a crate we do not name; its text is stable.
+fn is_length_limit(error: &axum::Error) -> bool {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = source {
+        if inner.to_string() == "length limit exceeded" {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}

@@ -1,1 +1,79 @@
 //! Distance kernels over slices, chosen once per process, and the aligned memory they read.
+//!
+//! A kernel takes two slices and gives a number; what the vectors mean is none of its business. Each kernel is
+//! written once, over a small trait of registers, and compiled for every instruction set of the architecture; a
+//! plain scalar loop is the oracle of all of them.
+//!
+//! Code that calls kernels in a loop is an [`Op`]: it is written once over an [`Isa`] and compiled per instruction
+//! set as a whole, so that kernels are inlined into it. [`dispatch`] picks the instruction set, once per search.
+//!
+//! ```
+//! use dvse_simd::{Isa, Op, detect, dispatch};
+//!
+//! /// The number of the row closest to a query.
+//! struct Nearest<'a> {
+//!     query: &'a [f32],
+//!     rows: &'a [&'a [f32]],
+//! }
+//!
+//! impl Op for Nearest<'_> {
+//!     type Output = Option<usize>;
+//!
+//!     #[inline(always)]
+//!     fn run<I: Isa>(self, isa: I) -> Option<usize> {
+//!         let distances = self.rows.iter().map(|row| isa.l2_squared(self.query, row));
+//!         distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(number, _)| number)
+//!     }
+//! }
+//!
+//! let rows: [&[f32]; 3] = [&[0.0, 0.0], &[3.0, 4.0], &[1.0, 1.0]];
+//! let nearest = dispatch(detect(), Nearest { query: &[2.9, 4.1], rows: &rows });
+//! assert_eq!(nearest, Some(1));
+//! ```
+//!
+//! # Special values
+//!
+//! Kernels treat NaN and infinities as IEEE 754 does and promise nothing beyond that. They never meet them in
+//! DVSE: [`all_finite`] refuses them where vectors enter.
+//!
+//! # What is checked where
+//!
+//! The tests compare every level the CPU runs with the scalar oracle. NEON is also run under emulation on
+//! machines of another architecture. No emulator at hand runs AVX-512: its kernels are checked by the same tests, but
+//! only on machines that have it.
+
+#![expect(unsafe_code, reason = "raw loads, dispatch, and the memory shared by writer and readers live here")]
+
+mod aligned;
+mod generic;
+mod growing_rows;
+mod half;
+mod isa;
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+mod isa_from_lanes;
+mod kernels;
+mod lanes;
+mod level;
+mod prefetch;
+mod scalar;
+mod vector;
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use aligned::{ALIGNMENT, AlignedBuf, OutOfMemory, padded_dim};
+pub use growing_rows::{Full, GrowingRows, Rows, RowsError, RowsReader, RowsWriter};
+pub use half::{f16_bits_to_f32, f16_to_f32, f32_to_f16, f32_to_f16_bits};
+pub use isa::{Isa, MAX_INT_DIM, Op, dispatch, nearest_available};
+pub use kernels::{CosineParts, Kernels, kernels};
+pub use level::{Level, ParseLevelError, available, detect};
+pub use prefetch::{CACHE_LINE, prefetch_read};
+pub use scalar::Scalar;
+pub use vector::{all_finite, norm_squared, normalize};
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+pub use aarch64::Neon;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};

@@ -1,0 +1,103 @@
+//! What every index can do.
+
+use dvse_types::Metric;
+
+use crate::row_set::RowSet;
+use crate::scratch::Scratch;
+use crate::sections::SectionSink;
+
+/// A row and how far it is from the query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbor {
+    /// The row.
+    pub row: u32,
+    /// Its distance, as [`Metric`] defines it: smaller is closer.
+    pub distance: f32,
+}
+
+/// What a search is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchParams {
+    /// How many neighbours to return.
+    pub k: usize,
+    /// How many candidates the traversal keeps (`ef_search`); at least `k` is used. An exact index ignores it.
+    pub ef: usize,
+    /// The traversal stops after about this many distance computations (it finishes the batch in hand) and says so
+    /// in [`SearchStats::stopped_early`]. What is held by then is returned; the caller may scan instead. An exact
+    /// index ignores it.
+    pub max_distances: u64,
+}
+
+impl SearchParams {
+    /// Asks for `k` neighbours with a beam of `ef` and no bound on the work.
+    #[must_use]
+    pub fn new(k: usize, ef: usize) -> SearchParams {
+        SearchParams { k, ef, max_distances: u64::MAX }
+    }
+}
+
+/// What a search did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SearchStats {
+    /// Distances computed.
+    pub distances: u64,
+    /// Rows whose neighbours were looked at.
+    pub hops: u64,
+    /// The rows `0..covered` were searched; rows past it are not linked yet and are the caller's to scan.
+    pub covered: u32,
+    /// Whether `max_distances` ended the search before it was done.
+    pub stopped_early: bool,
+}
+
+/// Why a search could not be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SearchError {
+    /// The query is not as long as the vectors.
+    #[error("the query has dimension {got}, the index has {expected}")]
+    Dimension {
+        /// The index's dimension.
+        expected: usize,
+        /// The query's length.
+        got: usize,
+    },
+}
+
+/// An index over the rows of one segment, exact or approximate.
+///
+/// Rows and queries of the metric [`Metric::Cosine`] are of unit length already.
+pub trait AnnIndex: Send + Sync {
+    /// The name used in configuration: `flat` or `hnsw`.
+    fn kind(&self) -> &'static str;
+
+    /// How vectors are compared.
+    fn metric(&self) -> Metric;
+
+    /// Values a vector has.
+    fn dim(&self) -> usize;
+
+    /// How many rows the index covers now: the rows `0..covered()`.
+    fn covered(&self) -> u32;
+
+    /// Finds the nearest rows of `set` among those covered, best first, ties by smaller row, and replaces `out`
+    /// with them. Fewer than `k` come back only when fewer were found.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the query does not fit the index; `out` is empty then.
+    fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<SearchStats, SearchError>;
+
+    /// Writes the index (not the rows) as sections.
+    ///
+    /// # Errors
+    /// What the sink could not do.
+    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()>;
+
+    /// Bytes of memory the index takes beside the rows, mapped ones included.
+    fn index_bytes(&self) -> u64;
+}

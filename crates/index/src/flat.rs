@@ -1,0 +1,190 @@
+//! Exact search: every row is scored.
+
+use std::ops::Range;
+
+use dvse_simd::{Isa, Level, Op, dispatch};
+use dvse_types::Metric;
+
+use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
+use crate::candidates::{ROWS_MAX, unpack_distance, unpack_row};
+use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer, score_batch, with_kernel};
+use crate::row_set::RowSet;
+use crate::scratch::{Beam, Scratch};
+use crate::sections::SectionSink;
+use crate::vectors::{Rows, VectorView, with_rows};
+
+/// Rows scored before the best are merged. Large enough to spread the merge, small enough to stay in the first cache.
+const BLOCK_ROWS: usize = 64;
+
+/// An index that compares the query with every row.
+///
+/// The oracle of all others, the right index for small sets, and the scan of rows no graph holds yet.
+#[derive(Debug, Clone)]
+pub struct FlatIndex {
+    rows: Rows,
+    metric: Metric,
+    level: Level,
+}
+
+impl FlatIndex {
+    /// An exact index over `rows`.
+    #[must_use]
+    pub fn new(rows: Rows, metric: Metric) -> FlatIndex {
+        FlatIndex { rows, metric, level: dvse_simd::detect() }
+    }
+
+    /// Uses the kernels of another instruction set (or the best available one below it).
+    #[must_use]
+    pub fn with_level(self, level: Level) -> FlatIndex {
+        FlatIndex { level, ..self }
+    }
+
+    /// Scores the rows of `set` within `range` (cut to the rows there are) and replaces `out` with the best `k`.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the query does not fit the rows; `out` is empty then.
+    pub fn scan(
+        &self,
+        query: &[f32],
+        k: usize,
+        range: Range<u32>,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<SearchStats, SearchError> {
+        out.clear();
+        let range = range.start..range.end.min(self.rows.len()).min(ROWS_MAX);
+        with_rows!(&self.rows, view => {
+            let (query, beam) = scratch.prepare(query, view.dim(), view.stride())?;
+            let stats = with_kernel!(self.metric, kernel => {
+                dispatch(self.level, ScanOp { view, kernel, query, k, range, set, beam })
+            });
+            collect(beam, k, out);
+            Ok(stats)
+        })
+    }
+}
+
+/// Unpacks the first `k` of the pool.
+pub(crate) fn collect(beam: &Beam, k: usize, out: &mut Vec<Neighbor>) {
+    let keys = beam.pool.keys().iter().take(k);
+    out.extend(keys.map(|key| Neighbor { row: unpack_row(*key), distance: unpack_distance(*key) }));
+}
+
+struct ScanOp<'a, V, K> {
+    view: &'a V,
+    kernel: K,
+    query: &'a [f32],
+    k: usize,
+    range: Range<u32>,
+    set: RowSet<'a>,
+    beam: &'a mut Beam,
+}
+
+impl<V: VectorView, K: Kernel> Op for ScanOp<'_, V, K> {
+    type Output = SearchStats;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> SearchStats {
+        let computer = RowComputer::new(isa, self.kernel, self.query, self.view);
+        let mut stats = SearchStats { covered: VectorView::len(self.view), ..SearchStats::default() };
+        // A pool is never larger than what can enter it: `k` comes from the user.
+        self.beam.pool.reset(self.k.min(self.range.len()));
+        if self.k == 0 || self.range.is_empty() {
+            return stats;
+        }
+        self.beam.batch.clear();
+        match self.set {
+            RowSet::All | RowSet::Below(_) => {
+                let end =
+                    if let RowSet::Below(end) = self.set { self.range.end.min(end) } else { self.range.end };
+                for row in self.range.start..end {
+                    push(&computer, self.beam, row, &mut stats);
+                }
+            }
+            RowSet::Bitmap(words) => {
+                for_each_set_bit(words, self.range, |row| push(&computer, self.beam, row, &mut stats));
+            }
+        }
+        flush(&computer, self.beam, &mut stats);
+        stats
+    }
+}
+
+#[inline(always)]
+fn push<C: DistanceComputer>(computer: &C, beam: &mut Beam, row: u32, stats: &mut SearchStats) {
+    beam.batch.push(row);
+    if beam.batch.len() == BLOCK_ROWS {
+        flush(computer, beam, stats);
+    }
+}
+
+#[inline(always)]
+fn flush<C: DistanceComputer>(computer: &C, beam: &mut Beam, stats: &mut SearchStats) {
+    // Neighbouring rows are one stream that the hardware follows by itself; only scattered ones need asking.
+    score_batch(
+        computer,
+        &beam.batch,
+        beam.pool.bound(),
+        &mut beam.fresh,
+        Prefetch { rows_ahead: 8, lines: 2 },
+    );
+    beam.pool.merge(&mut beam.fresh);
+    stats.distances += beam.batch.len() as u64;
+    beam.batch.clear();
+}
+
+/// Calls `f` with each set bit within `range`, ascending.
+#[inline(always)]
+fn for_each_set_bit(words: &[u64], range: Range<u32>, mut f: impl FnMut(u32)) {
+    let first = (range.start / 64) as usize;
+    let last = (range.end as usize).div_ceil(64).min(words.len());
+    for (index, word) in words.iter().enumerate().take(last).skip(first) {
+        let mut word = *word;
+        while word != 0 {
+            let row = index as u32 * 64 + word.trailing_zeros();
+            word &= word - 1;
+            if range.contains(&row) {
+                f(row);
+            }
+        }
+    }
+}
+
+impl AnnIndex for FlatIndex {
+    fn kind(&self) -> &'static str {
+        "flat"
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn dim(&self) -> usize {
+        self.rows.dim()
+    }
+
+    fn covered(&self) -> u32 {
+        self.rows.len()
+    }
+
+    fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<SearchStats, SearchError> {
+        self.scan(query, params.k, 0..u32::MAX, set, scratch, out)
+    }
+
+    /// Writes nothing: the rows are the index.
+    fn persist(&self, _sink: &mut dyn SectionSink) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn index_bytes(&self) -> u64 {
+        0
+    }
+}

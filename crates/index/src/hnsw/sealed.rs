@@ -1,0 +1,139 @@
+//! An HNSW index that never changes, read in place from its sections.
+
+use dvse_simd::Level;
+use dvse_types::Metric;
+
+use super::params::HnswParams;
+use super::search::Target;
+use super::sections::GraphSections;
+use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
+use crate::graph::beam_search::Traversal;
+use crate::graph::reach::count_reachable;
+use crate::row_set::RowSet;
+use crate::scratch::Scratch;
+use crate::sections::{OpenIndexError, SectionSink, SectionSource};
+use crate::vectors::{MappedRows, VectorView};
+
+/// A sealed graph over sealed rows. Nothing is copied: both stay where they are mapped.
+#[derive(Debug)]
+pub struct SealedHnsw {
+    rows: MappedRows,
+    metric: Metric,
+    level: Level,
+    traversal: Traversal,
+    sections: GraphSections,
+}
+
+impl SealedHnsw {
+    /// Opens what [`AnnIndex::persist`] wrote, over the rows it was built from.
+    ///
+    /// Every id, level and offset is checked against the sizes (about a nanosecond each), so that a search cannot
+    /// leave the arrays.
+    ///
+    /// # Errors
+    /// [`OpenIndexError`] naming the section and the element that is wrong.
+    pub fn open(
+        source: &dyn SectionSource,
+        rows: MappedRows,
+        metric: Metric,
+    ) -> Result<SealedHnsw, OpenIndexError> {
+        let sections = GraphSections::open(source, metric)?;
+        let view = rows.view();
+        let facts = [
+            ("the number of rows", u64::from(sections.meta.rows), u64::from(view.len())),
+            ("the dimension", u64::from(sections.meta.dim), view.dim() as u64),
+        ];
+        for (what, got, expected) in facts {
+            if got != expected {
+                let expected = format!("{expected} as the rows have");
+                return Err(OpenIndexError::Damaged {
+                    section: "hnsw.meta",
+                    element: 0,
+                    what,
+                    got,
+                    expected,
+                });
+            }
+        }
+        let (level, traversal) = (dvse_simd::detect(), Traversal::default());
+        Ok(SealedHnsw { rows, metric, level, traversal, sections })
+    }
+
+    /// Uses the kernels of another instruction set (or the best available one below it).
+    #[must_use]
+    pub fn with_level(self, level: Level) -> SealedHnsw {
+        SealedHnsw { level, ..self }
+    }
+
+    /// Feeds the machine otherwise.
+    #[must_use]
+    pub fn with_traversal(self, traversal: Traversal) -> SealedHnsw {
+        SealedHnsw { traversal, ..self }
+    }
+
+    /// The rows it is over.
+    #[must_use]
+    pub fn rows(&self) -> &MappedRows {
+        &self.rows
+    }
+
+    /// What it was built with.
+    #[must_use]
+    pub fn params(&self) -> HnswParams {
+        self.sections.params()
+    }
+
+    /// How many rows the entry leads to on layer 0.
+    #[must_use]
+    pub fn reachable(&self) -> u32 {
+        count_reachable(&self.sections.graph())
+    }
+}
+
+impl AnnIndex for SealedHnsw {
+    fn kind(&self) -> &'static str {
+        "hnsw"
+    }
+
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn dim(&self) -> usize {
+        self.rows.view().dim()
+    }
+
+    fn covered(&self) -> u32 {
+        self.sections.meta.rows
+    }
+
+    fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<SearchStats, SearchError> {
+        let graph = self.sections.graph();
+        let rows = self.rows.view();
+        let target = Target {
+            graph: &graph,
+            entry: crate::graph::adjacency::Adjacency::entry(&graph),
+            rows: &rows,
+            metric: self.metric,
+            level: self.level,
+            traversal: self.traversal,
+        };
+        target.search(query, params, set, scratch, out)
+    }
+
+    /// Copies the sections as they are.
+    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+        self.sections.copy_to(sink)
+    }
+
+    fn index_bytes(&self) -> u64 {
+        self.sections.bytes()
+    }
+}

@@ -1,0 +1,115 @@
+//! One query over a layered graph, growing or sealed.
+
+use dvse_simd::{Isa, Level, Op, dispatch};
+use dvse_types::Metric;
+
+use crate::ann::{Neighbor, SearchError, SearchParams, SearchStats};
+use crate::computer::{DistanceComputer, Kernel, RowComputer, with_kernel};
+use crate::flat::collect;
+use crate::graph::adjacency::{Adjacency, Entry};
+use crate::graph::beam_search::{
+    Counters, LayerQuery, Traversal, WholeBeam, beam_search, greedy_descent, masked_search,
+};
+use crate::row_set::RowSet;
+use crate::scratch::{Beam, Scratch};
+use crate::vectors::VectorView;
+
+/// What a query is run against.
+pub(super) struct Target<'a, A, V> {
+    pub(super) graph: &'a A,
+    /// As the graph said it before `rows` was taken: so every row below the limit can be read.
+    pub(super) entry: Option<Entry>,
+    pub(super) rows: &'a V,
+    pub(super) metric: Metric,
+    pub(super) level: Level,
+    pub(super) traversal: Traversal,
+}
+
+impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
+    pub(super) fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<SearchStats, SearchError> {
+        out.clear();
+        let (query, beam) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        let Some(entry) = self.entry else { return Ok(SearchStats::default()) };
+        if params.k == 0 {
+            return Ok(SearchStats { covered: entry.limit, ..SearchStats::default() });
+        }
+        let layer = LayerQuery {
+            layer: 0,
+            limit: entry.limit,
+            ef: params.ef.max(params.k),
+            max_distances: params.max_distances,
+            traversal: self.traversal,
+        };
+        let counters = with_kernel!(self.metric, kernel => dispatch(
+            self.level,
+            QueryOp { graph: self.graph, rows: self.rows, kernel, query, entry, layer, set, beam },
+        ));
+        collect(beam, params.k, out);
+        Ok(SearchStats {
+            distances: counters.distances,
+            hops: counters.hops,
+            covered: entry.limit,
+            stopped_early: counters.stopped_early,
+        })
+    }
+}
+
+struct QueryOp<'a, A, V, K> {
+    graph: &'a A,
+    rows: &'a V,
+    kernel: K,
+    query: &'a [f32],
+    entry: Entry,
+    layer: LayerQuery,
+    set: RowSet<'a>,
+    beam: &'a mut Beam,
+}
+
+impl<A: Adjacency, V: VectorView, K: Kernel> Op for QueryOp<'_, A, V, K> {
+    type Output = Counters;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> Counters {
+        let mut counters = Counters::default();
+        let computer = RowComputer::new(isa, self.kernel, self.query, self.rows);
+        let start = descend(self.graph, &computer, self.entry, 0, &self.layer, self.beam, &mut counters);
+        // Every row can be reached on layer 0 from the entry, though perhaps not from where the descent ended.
+        let starts = [start, self.entry.row];
+        if self.set.holds_all(self.layer.limit) {
+            beam_search(self.graph, &computer, &self.layer, &starts, &WholeBeam, self.beam, &mut counters);
+        } else {
+            masked_search(self.graph, &computer, &self.layer, &starts, self.set, self.beam, &mut counters);
+        }
+        counters
+    }
+}
+
+/// Moves greedily from the entry down to just above `layer`; returns where to begin on it.
+#[inline(always)]
+pub(super) fn descend<A: Adjacency, C: DistanceComputer>(
+    graph: &A,
+    computer: &C,
+    entry: Entry,
+    layer: u8,
+    query: &LayerQuery,
+    beam: &mut Beam,
+    counters: &mut Counters,
+) -> u32 {
+    if entry.level <= layer {
+        return entry.row;
+    }
+    counters.distances += 1;
+    let mut best = (computer.score(entry.row), entry.row);
+    for upper in (layer + 1..=entry.level).rev() {
+        let query = LayerQuery { layer: upper, ..*query };
+        best = greedy_descent(graph, computer, &query, best, beam, counters);
+    }
+    best.1
+}

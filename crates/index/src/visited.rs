@@ -1,0 +1,69 @@
+//! Which rows a traversal has already scored: one bit a row.
+
+/// Above this many words the set clears only what was touched; below, a plain fill is cheaper than keeping a log.
+const FILL_WORDS_MAX: usize = 1 << 14;
+
+/// A reusable bitset over rows.
+#[derive(Debug, Default)]
+pub(crate) struct VisitedSet {
+    words: Vec<u64>,
+    /// Words set since the last reset; kept only for large sets.
+    touched: Vec<u32>,
+}
+
+impl VisitedSet {
+    /// Forgets all rows and makes room for rows below `rows`.
+    pub(crate) fn reset(&mut self, rows: u32) {
+        let words = (rows as usize).div_ceil(64);
+        if self.words.len() <= FILL_WORDS_MAX {
+            self.words.fill(0);
+        } else {
+            for word in self.touched.drain(..) {
+                self.words[word as usize] = 0;
+            }
+        }
+        self.touched.clear();
+        if self.words.len() < words {
+            // A set that has just become large starts clean, so its (empty) log is right.
+            self.words.resize(words, 0);
+        }
+    }
+
+    /// Adds a row below the size given to `reset`; returns whether it was new.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, row: u32) -> bool {
+        let index = (row >> 6) as usize;
+        let bit = 1_u64 << (row & 63);
+        let large = self.words.len() > FILL_WORDS_MAX;
+        let word = &mut self.words[index];
+        let fresh = *word & bit == 0;
+        if large && *word == 0 {
+            self.touched.push(index as u32);
+        }
+        *word |= bit;
+        fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgets_on_reset_small_and_large() {
+        for rows in [1, 64, 65, 5_000_000] {
+            let mut set = VisitedSet::default();
+            for _ in 0..3 {
+                set.reset(rows);
+                for row in [0, rows / 2, rows - 1] {
+                    set.insert(row);
+                    assert!(!set.insert(row));
+                }
+                set.reset(rows);
+                for row in [rows / 2, rows - 1] {
+                    assert!(set.insert(row) || rows < 3, "row {row} of {rows} was remembered");
+                }
+            }
+        }
+    }
+}

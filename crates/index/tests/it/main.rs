@@ -1,0 +1,6 @@
+//! Tests of the indexes against brute force.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+mod data;
+mod exact;

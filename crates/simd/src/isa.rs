@@ -1,0 +1,167 @@
+//! The face of the kernels: one trait, implemented by a zero-sized token per instruction set.
+
+use crate::level::{Level, available};
+use crate::scalar::Scalar;
+
+/// Keeps [`Isa`] closed, and lets function tables call kernels without carrying a token along.
+pub(crate) mod sealed {
+    /// Implemented by the tokens of this crate only.
+    pub trait Token: Copy {
+        /// Makes a token out of nothing.
+        ///
+        /// # Safety
+        /// The CPU must have every feature of the token's level. It is enough that a token of the same type was
+        /// minted before by its safe constructor.
+        unsafe fn conjure() -> Self;
+    }
+}
+
+/// The largest length the integer kernels take.
+///
+/// 65 536 × 255² is the largest multiple of 255² with a power of two that still fits 32 bits, so every sum below is
+/// exact.
+pub const MAX_INT_DIM: usize = 65_536;
+
+/// An instruction set, as a zero-sized token that exists only where the CPU was found to have it.
+///
+/// The methods are kernels over two slices. All of them take any length, 0 included, any alignment, and panic if
+/// the lengths differ (that is an error of the calling code, never of a user: dimensions are checked at the door).
+/// They are meant to be called in a loop inside [`Isa::vectorize`] or [`dispatch`], where they are inlined.
+///
+/// Sums are taken in an order of the level's own, so two levels differ by rounding; the integer kernels are exact
+/// and agree bit for bit. NaN and infinities spread as IEEE 754 says: one NaN among the inputs makes a NaN, an
+/// infinity makes an infinity or (∞ − ∞, 0 · ∞) a NaN. Search never sees them: they are refused where vectors
+/// enter, see [`all_finite`](crate::all_finite).
+pub trait Isa: sealed::Token + Copy + Send + Sync + 'static {
+    /// The level this token stands for.
+    const LEVEL: Level;
+
+    /// Runs `op` inside a function compiled for this instruction set.
+    fn run<O: Op>(self, op: O) -> O::Output;
+
+    /// Runs `f` inside a function compiled for this instruction set, so that what is inlined into `f`, the kernels
+    /// of this token included, is compiled for it too.
+    #[inline(always)]
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        self.run(Call(f))
+    }
+
+    /// Σ (aᵢ − bᵢ)², the squared Euclidean distance.
+    fn l2_squared(self, a: &[f32], b: &[f32]) -> f32;
+
+    /// Σ aᵢ·bᵢ, the inner product.
+    fn dot(self, a: &[f32], b: &[f32]) -> f32;
+
+    /// [`Isa::l2_squared`] of one query to four rows; the query is read once.
+    fn l2_squared_x4(self, q: &[f32], rows: [&[f32]; 4]) -> [f32; 4];
+
+    /// [`Isa::dot`] of one query with four rows; the query is read once.
+    fn dot_x4(self, q: &[f32], rows: [&[f32]; 4]) -> [f32; 4];
+
+    /// `(Σ aᵢ·bᵢ, Σ aᵢ², Σ bᵢ²)` in one pass: the parts of a cosine of vectors that are not of unit length.
+    fn cosine_parts(self, a: &[f32], b: &[f32]) -> (f32, f32, f32);
+
+    /// [`Isa::l2_squared`] with the row stored as IEEE half precision (the bits as `u16`).
+    fn l2_squared_f16(self, q: &[f32], row: &[u16]) -> f32;
+
+    /// [`Isa::dot`] with the row stored as IEEE half precision (the bits as `u16`).
+    fn dot_f16(self, q: &[f32], row: &[u16]) -> f32;
+
+    /// [`Isa::l2_squared_f16`] of one query to four rows; the query is read once.
+    fn l2_squared_f16_x4(self, q: &[f32], rows: [&[u16]; 4]) -> [f32; 4];
+
+    /// [`Isa::dot_f16`] of one query with four rows; the query is read once.
+    fn dot_f16_x4(self, q: &[f32], rows: [&[u16]; 4]) -> [f32; 4];
+
+    /// Σ (aᵢ − bᵢ)² of bytes, exact. Panics above [`MAX_INT_DIM`].
+    fn l2_squared_u8(self, a: &[u8], b: &[u8]) -> u32;
+
+    /// Σ aᵢ·bᵢ of bytes, exact. Panics above [`MAX_INT_DIM`].
+    fn dot_u8(self, a: &[u8], b: &[u8]) -> u32;
+
+    /// Σ (aᵢ − bᵢ)² of signed bytes, exact. Panics above [`MAX_INT_DIM`].
+    fn l2_squared_i8(self, a: &[i8], b: &[i8]) -> u32;
+
+    /// Σ aᵢ·bᵢ of signed bytes, exact (−128 · −128 included). Panics above [`MAX_INT_DIM`].
+    fn dot_i8(self, a: &[i8], b: &[i8]) -> i32;
+
+    /// [`Isa::l2_squared_u8`] of one query to four rows.
+    fn l2_squared_u8_x4(self, q: &[u8], rows: [&[u8]; 4]) -> [u32; 4];
+
+    /// [`Isa::dot_u8`] of one query with four rows.
+    fn dot_u8_x4(self, q: &[u8], rows: [&[u8]; 4]) -> [u32; 4];
+
+    /// [`Isa::l2_squared_i8`] of one query to four rows.
+    fn l2_squared_i8_x4(self, q: &[i8], rows: [&[i8]; 4]) -> [u32; 4];
+
+    /// [`Isa::dot_i8`] of one query with four rows.
+    fn dot_i8_x4(self, q: &[i8], rows: [&[i8]; 4]) -> [i32; 4];
+
+    /// Half precision to single, exact; a NaN becomes quiet and keeps its payload.
+    fn f16_to_f32(self, from: &[u16], to: &mut [f32]);
+
+    /// Single precision to half, to nearest, ties to even; too large becomes infinite, a NaN becomes quiet.
+    fn f32_to_f16(self, from: &[f32], to: &mut [u16]);
+
+    /// Asks the CPU for the first `lines` cache lines of a slice, see [`prefetch_read`](crate::prefetch_read).
+    #[inline(always)]
+    fn prefetch<T>(self, slice: &[T], lines: usize) {
+        crate::prefetch::prefetch_read(slice, lines);
+    }
+}
+
+/// A piece of work written once and compiled for every instruction set, such as a whole graph search.
+pub trait Op {
+    /// What the work gives.
+    type Output;
+
+    /// Does the work with the kernels of `isa`. Implementations are marked `#[inline(always)]`, else the kernels
+    /// are called instead of inlined.
+    fn run<I: Isa>(self, isa: I) -> Self::Output;
+}
+
+/// A closure that wants no token.
+struct Call<F>(F);
+
+impl<R, F: FnOnce() -> R> Op for Call<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, _isa: I) -> R {
+        (self.0)()
+    }
+}
+
+/// The best level this CPU runs that is not above `wanted`.
+///
+/// A level of another architecture falls to the best one here.
+#[must_use]
+pub fn nearest_available(wanted: Level) -> Level {
+    available().iter().rev().copied().find(|&level| level <= wanted).unwrap_or(Level::Scalar)
+}
+
+/// Runs `op` compiled for `level`, or for the best available level below it if the CPU lacks it.
+///
+/// Call it once per search, not once per distance: the token is found anew each time, and nothing is inlined
+/// across this call.
+#[inline]
+pub fn dispatch<O: Op>(level: Level, op: O) -> O::Output {
+    match nearest_available(level) {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => match crate::x86::Avx512::new() {
+            Some(isa) => isa.run(op),
+            None => Scalar.run(op),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => match crate::x86::Avx2::new() {
+            Some(isa) => isa.run(op),
+            None => Scalar.run(op),
+        },
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        Level::Neon => match crate::aarch64::Neon::new() {
+            Some(isa) => isa.run(op),
+            None => Scalar.run(op),
+        },
+        _ => Scalar.run(op),
+    }
+}

@@ -106,9 +106,8 @@ impl<T: Pod> AlignedBuf<T> {
     pub(crate) fn with_pages(len: usize, pages: HugePages) -> Result<Self, OutOfMemory> {
         const { assert!(align_of::<T>() <= ALIGNMENT) };
         let refused = OutOfMemory { bytes: len.saturating_mul(size_of::<T>()) };
-        let layout = Layout::array::<T>(len)
-            .and_then(|layout| layout.align_to(ALIGNMENT))
-            .map_err(|_| refused)?;
+        let layout =
+            Layout::array::<T>(len).and_then(|layout| layout.align_to(ALIGNMENT)).map_err(|_| refused)?;
         let bytes = layout.size();
         let (data, memory) = if bytes == 0 {
             (NonNull::dangling(), Memory::Nothing)

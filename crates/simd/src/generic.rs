@@ -336,3 +336,6 @@ pub(crate) fn f32_to_f16<L: Lanes>(l: L, from: &[f32], to: &mut [u16]) {
         *to = crate::half::f32_to_f16_bits(from);
     }
 }
+
+#[cfg(test)]
+mod tests;

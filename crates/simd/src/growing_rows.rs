@@ -50,7 +50,10 @@ impl fmt::Display for RowsError {
         match self {
             RowsError::NoColumns => write!(f, "rows of dimension 0 were asked for, at least 1 is needed"),
             RowsError::TooLarge { dim, capacity, max_capacity } => {
-                write!(f, "{capacity} rows of dimension {dim} were asked for, at most {max_capacity} are possible")
+                write!(
+                    f,
+                    "{capacity} rows of dimension {dim} were asked for, at most {max_capacity} are possible"
+                )
             }
         }
     }
@@ -107,7 +110,8 @@ impl GrowingRows {
             return Err(RowsError::TooLarge { dim, capacity, max_capacity });
         }
         let chunks = (0..capacity.div_ceil(1 << shift)).map(|_| OnceLock::new()).collect();
-        let shared = Arc::new(Shared { len: Length(AtomicUsize::new(0)), dim, stride, capacity, shift, chunks });
+        let shared =
+            Arc::new(Shared { len: Length(AtomicUsize::new(0)), dim, stride, capacity, shift, chunks });
         Ok((RowsWriter { shared: Arc::clone(&shared) }, RowsReader { shared }))
     }
 }
@@ -171,7 +175,12 @@ impl RowsWriter {
     /// Panics if `row` is not of the matrix's dimension: dimensions are checked where vectors enter.
     pub fn append(&mut self, row: &[f32]) -> Result<u32, Full> {
         let shared = &*self.shared;
-        assert!(row.len() == shared.dim, "a row of {} floats was appended to rows of {}", row.len(), shared.dim);
+        assert!(
+            row.len() == shared.dim,
+            "a row of {} floats was appended to rows of {}",
+            row.len(),
+            shared.dim
+        );
         // Relaxed: only this writer stores the length (1).
         let number = shared.len.0.load(Ordering::Relaxed);
         if number >= shared.capacity {
@@ -236,7 +245,10 @@ impl RowsWriter {
 
 impl fmt::Debug for RowsWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowsWriter").field("len", &self.len()).field("dim", &self.dim()).finish_non_exhaustive()
+        f.debug_struct("RowsWriter")
+            .field("len", &self.len())
+            .field("dim", &self.dim())
+            .finish_non_exhaustive()
     }
 }
 
@@ -298,7 +310,10 @@ impl RowsReader {
 
 impl fmt::Debug for RowsReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RowsReader").field("len", &self.len()).field("dim", &self.dim()).finish_non_exhaustive()
+        f.debug_struct("RowsReader")
+            .field("len", &self.len())
+            .field("dim", &self.dim())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! IEEE half precision, stored as the bits in a `u16` (the primitive type is not stable yet).
 
-use crate::isa::{Op, Isa, dispatch};
+use crate::isa::{Isa, Op, dispatch};
 use crate::level::detect;
 
 /// The single-precision value of a half. Exact; a NaN becomes quiet and keeps its payload.

@@ -54,6 +54,7 @@ mod isa_from_lanes;
 mod kernels;
 mod lanes;
 mod level;
+pub mod measure;
 mod prefetch;
 mod scalar;
 mod vector;

@@ -89,7 +89,9 @@ impl RunningNode {
     /// # Errors
     /// Something could not be brought to disk.
     pub fn stop(self) -> Result<()> {
-        self.node.stop().help(|| "acknowledged writes are in the log and are read again at the next start".to_owned())
+        self.node
+            .stop()
+            .help(|| "acknowledged writes are in the log and are read again at the next start".to_owned())
     }
 }
 
@@ -138,7 +140,10 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) {

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use dvse_index::{Level, MappedRows, SearchParams};
 use dvse_types::Metric;
-use serde_json::{Value, json};
 
-use super::built::{Built, build, rows_of};
+use super::built::{build, rows_of};
 use super::machine;
-use super::measure::{Measured, Queries, measure};
+use super::measure::{Queries, measure};
+use super::report::Report;
 use super::truth::Truth;
 use crate::collection::MetricName;
 use crate::failure::{Failure, Remedy as _, Result};
-use crate::output::{Format, Output, Table};
+use crate::output::{Format, Output};
 use crate::progress::Board;
-use crate::vectors::{Matrix, VectorFile};
+use crate::vectors::{Element, Matrix, VectorFile};
 
 /// What to measure on which files.
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,8 @@ pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
     let level = level_of(arguments.isa)?;
     let metric = arguments.metric.metric();
     let k = arguments.k as usize;
-    let (base, mut queries) = (read(&arguments.base)?, read(&arguments.queries)?);
+    let (base, element) = read(&arguments.base)?;
+    let (mut queries, _) = read(&arguments.queries)?;
     check_shapes(arguments, &base, &queries)?;
     let lists = arguments.truth.as_deref().map(read_truth).transpose()?;
     if let Some(lists) = &lists {
@@ -110,29 +111,31 @@ pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
         }
     };
     let built = build(arguments, &base, level, &board)?;
+    let report = Report { arguments, base: &base, element, queries: queries.rows, level, built: &built };
     let efs: &[u32] = if arguments.index == IndexName::Flat { &[0] } else { &arguments.ef };
-    let mut table = Table::new(["search", "recall", "p5", "queries/s", "p50 µs", "p99 µs", "distances"]);
+    let mut table = Report::table();
     for ef in efs {
         let params = SearchParams::new(k, *ef as usize);
         let asked = Queries { read: &queries, asked: &asked };
         let repeats = arguments.repeat as usize;
-        let result =
-            measure(built.index.as_ref(), &params, &asked, (&truth, &base), arguments.threads, repeats)?;
+        let judge = (&truth, &base);
+        let measured = measure(built.index.as_ref(), &params, &asked, judge, arguments.threads, repeats)?;
         match arguments.format {
-            Format::Jsonl => output.json(&record(arguments, &base, &queries, level, &built, *ef, &result))?,
-            Format::Table => table.row(cells(arguments, *ef, &result)),
+            Format::Jsonl => output.json(&report.record(*ef, &measured))?,
+            Format::Table => table.row(report.cells(*ef, &measured)),
         }
     }
     if arguments.format == Format::Table {
-        output.line(headline(arguments, &base, &queries, level, &built))?;
+        output.line(report.headline())?;
         table.print(output)?;
     }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Matrix> {
+/// The vectors of a file and the type it stores.
+fn read(path: &Path) -> Result<(Matrix, Element)> {
     VectorFile::open(path)
-        .and_then(|file| file.to_f32())
+        .and_then(|file| Ok((file.to_f32()?, file.element())))
         .help(|| "vectors are read from .npy, .fvecs, .bvecs and idx files, plain or .gz".to_owned())
 }
 
@@ -192,95 +195,4 @@ fn unit_queries(queries: &Matrix, metric: Metric) -> Result<Matrix> {
         }
     }
     Ok(asked)
-}
-
-fn search_of(arguments: &AnnArguments, ef: u32) -> Value {
-    match arguments.index {
-        IndexName::Flat => json!({}),
-        IndexName::Hnsw => json!({"ef": ef}),
-    }
-}
-
-fn record(
-    arguments: &AnnArguments,
-    base: &Matrix,
-    queries: &Matrix,
-    level: Level,
-    built: &Built,
-    ef: u32,
-    result: &Measured,
-) -> Value {
-    let rounded = |value: f64, digits: i32| {
-        let factor = 10_f64.powi(digits);
-        (value * factor).round() / factor
-    };
-    json!({
-        "index": built.index.kind(),
-        "params": built.params,
-        "metric": arguments.metric.metric().name(),
-        "n": base.rows,
-        "dim": base.dim,
-        "queries": queries.rows,
-        "k": arguments.k,
-        "build_s": rounded(built.build_s, 3),
-        "build_threads": arguments.build_threads,
-        "mem_mib": rounded(mebibytes(built.bytes), 2),
-        "search": search_of(arguments, ef),
-        "threads": arguments.threads,
-        "recall": rounded(result.recall, 5),
-        "recall_p5": rounded(result.recall_p5, 5),
-        "qps": rounded(result.qps, 1),
-        "p50_us": rounded(result.p50_us, 1),
-        "p99_us": rounded(result.p99_us, 1),
-        "distances": rounded(result.distances, 1),
-        "best_of": arguments.repeat,
-        "truth": if arguments.truth.is_some() { "file" } else { "computed" },
-        "isa": level.name(),
-        "processor": machine::processor(),
-        "version": env!("CARGO_PKG_VERSION"),
-    })
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-fn headline(
-    arguments: &AnnArguments,
-    base: &Matrix,
-    queries: &Matrix,
-    level: Level,
-    built: &Built,
-) -> String {
-    format!(
-        "{} {} over {} × {} ({}): built in {:.1} s on {} threads, {:.0} MiB with the vectors\n\
-         recall@{} over {} queries against {} truth, {} search threads, best of {}, {} on {}",
-        built.index.kind(),
-        built.params,
-        base.rows,
-        base.dim,
-        arguments.metric.metric().name(),
-        built.build_s,
-        arguments.build_threads,
-        mebibytes(built.bytes),
-        arguments.k,
-        queries.rows,
-        if arguments.truth.is_some() { "the given" } else { "a computed" },
-        arguments.threads,
-        arguments.repeat,
-        level.name(),
-        machine::processor()
-    )
-}
-
-fn cells(arguments: &AnnArguments, ef: u32, result: &Measured) -> [String; 7] {
-    [
-        if arguments.index == IndexName::Flat { "exact".to_owned() } else { format!("ef {ef}") },
-        format!("{:.4}", result.recall),
-        format!("{:.2}", result.recall_p5),
-        format!("{:.0}", result.qps),
-        format!("{:.1}", result.p50_us),
-        format!("{:.1}", result.p99_us),
-        format!("{:.0}", result.distances),
-    ]
 }

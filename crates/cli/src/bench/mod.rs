@@ -4,6 +4,7 @@ mod ann;
 mod built;
 mod machine;
 mod measure;
+mod report;
 mod truth;
 
 use clap::Subcommand;

@@ -43,7 +43,8 @@ impl Truth {
                 ))
                 .with_help("check that --truth belongs to --base"));
             }
-            let distance = |near: &u32| exact_distance(metric, row(queries, number), row(base, *near as usize));
+            let distance =
+                |near: &u32| exact_distance(metric, row(queries, number), row(base, *near as usize));
             kth.push(nearest.iter().map(distance).fold(f64::NEG_INFINITY, f64::max));
         }
         let rows = lists.into_iter().map(|list| list.into_iter().take(k).collect()).collect();

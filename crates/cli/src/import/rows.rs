@@ -24,10 +24,12 @@ impl VectorRows {
     /// # Errors
     /// It cannot be read or is no file of vectors.
     pub fn open(arguments: &ImportArguments) -> Result<VectorRows> {
-        let file = VectorFile::open(&arguments.file)
-            .help(|| "vectors are read from .npy, .fvecs, .bvecs and idx files, documents from .jsonl".to_owned())?;
+        let file = VectorFile::open(&arguments.file).help(|| {
+            "vectors are read from .npy, .fvecs, .bvecs and idx files, documents from .jsonl".to_owned()
+        })?;
         if arguments.first_id.checked_add(file.rows() as u64).is_none() {
-            let message = format!("--first-id {} leaves no ids for {} vectors", arguments.first_id, file.rows());
+            let message =
+                format!("--first-id {} leaves no ids for {} vectors", arguments.first_id, file.rows());
             return Err(Failure::new(message).with_help("ids end at 18446744073709551615"));
         }
         let next = usize::try_from(arguments.skip).unwrap_or(usize::MAX).min(file.rows());

@@ -52,9 +52,19 @@ impl Files {
 
     fn arguments(&self) -> Vec<String> {
         let (base, queries) = (self.path("base"), self.path("queries"));
-        ["bench", "ann", "--quiet", "--repeat", "1", "--base", base.to_str().unwrap(), "--queries", queries.to_str().unwrap()]
-            .map(str::to_owned)
-            .to_vec()
+        [
+            "bench",
+            "ann",
+            "--quiet",
+            "--repeat",
+            "1",
+            "--base",
+            base.to_str().unwrap(),
+            "--queries",
+            queries.to_str().unwrap(),
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn run(&self, more: &[&str]) -> crate::dvse::Ran {
@@ -72,12 +82,40 @@ impl Files {
 #[test]
 fn each_setting_gives_a_record_with_all_keys() {
     let files = Files::new(2_000, 40);
-    let records = files.records(&["--ef", "10,200", "--set", "m=8", "--set", "ef_construction=60", "--build-threads", "1"]);
+    let records = files.records(&[
+        "--ef",
+        "10,200",
+        "--set",
+        "m=8",
+        "--set",
+        "ef_construction=60",
+        "--build-threads",
+        "1",
+    ]);
     assert_eq!(records.len(), 2);
     for (record, ef) in records.iter().zip([10, 200]) {
         for key in [
-            "index", "params", "metric", "n", "dim", "queries", "k", "build_s", "build_threads", "mem_mib", "search", "threads",
-            "recall", "recall_p5", "qps", "p50_us", "p99_us", "isa", "processor", "best_of", "truth",
+            "index",
+            "params",
+            "metric",
+            "n",
+            "dim",
+            "queries",
+            "k",
+            "build_s",
+            "build_threads",
+            "mem_mib",
+            "search",
+            "threads",
+            "recall",
+            "recall_p5",
+            "qps",
+            "p50_us",
+            "p99_us",
+            "isa",
+            "processor",
+            "best_of",
+            "truth",
         ] {
             assert!(record.get(key).is_some(), "no {key} in {record}");
         }
@@ -98,7 +136,10 @@ fn a_flat_index_finds_everything_under_each_metric_and_instruction_set() {
         for more in [&[][..], &["--isa", "scalar"], &["--threads", "3", "--k", "7"]] {
             let records = files.records(&[&["--index", "flat", "--metric", metric][..], more].concat());
             assert_eq!(records.len(), 1);
-            assert_eq!((records[0]["recall"].as_f64(), records[0]["recall_p5"].as_f64()), (Some(1.0), Some(1.0)));
+            assert_eq!(
+                (records[0]["recall"].as_f64(), records[0]["recall_p5"].as_f64()),
+                (Some(1.0), Some(1.0))
+            );
             assert_eq!(records[0]["metric"], metric);
         }
     }

@@ -15,7 +15,8 @@ const POINTS: u64 = 700;
 
 /// Points with vectors that JSON and `f32` hold exactly, so that what comes back can be compared.
 fn line(id: u64) -> Value {
-    let vector: Vec<f32> = (0..4_u8).map(|axis| ((id * 7 + u64::from(axis) * 13) % 97) as f32 / 8.0).collect();
+    let vector: Vec<f32> =
+        (0..4_u8).map(|axis| ((id * 7 + u64::from(axis) * 13) % 97) as f32 / 8.0).collect();
     json!({"id": id, "vector": vector, "payload": {"name": format!("n{id}"), "even": id % 2 == 0, "big": u64::MAX - id}})
 }
 
@@ -52,7 +53,8 @@ fn what_is_imported_is_exported() {
     assert_eq!(by_id(&server.dvse(&["export", "-c", "b", "-o", "-", "-q"]).ok()), expect);
 
     let filter = r#"{"must":[{"key":"even","match":{"value":true}}]}"#;
-    let even = by_id(&server.dvse(&["export", "-c", "b", "-o", "-", "--filter", filter, "--no-vectors"]).ok());
+    let even =
+        by_id(&server.dvse(&["export", "-c", "b", "-o", "-", "--filter", filter, "--no-vectors"]).ok());
     assert_eq!(even.len() as u64, POINTS / 2);
     assert!(even.values().all(|point| point.get("vector").is_none()));
     assert_eq!(server.stop(), Some(0));
@@ -72,14 +74,16 @@ fn texts_are_embedded_by_the_server_and_found_by_meaning() {
     write_lines(&file, lines);
     server.dvse(&["import", name(&file), "-c", "docs", "--text-field", "text", "-q"]).ok();
 
-    let found = server.dvse(&["query", "canoe with a paddle", "-c", "docs", "-n", "2", "--format", "jsonl"]).ok();
+    let found =
+        server.dvse(&["query", "canoe with a paddle", "-c", "docs", "-n", "2", "--format", "jsonl"]).ok();
     let hits: Vec<Value> = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(hits.len(), 2);
     assert_eq!((hits[0]["id"].as_u64(), hits[0]["payload"]["tag"].as_str()), (Some(0), Some("boat")));
     assert!(hits[0]["score"].as_f64() > hits[1]["score"].as_f64());
 
     let filter = r#"{"must":[{"key":"tag","match":{"value":"heat"}}]}"#;
-    let table = server.dvse(&["query", "canoe", "-c", "docs", "--filter", filter, "--fields", "tag", "--exact"]).ok();
+    let table =
+        server.dvse(&["query", "canoe", "-c", "docs", "--filter", filter, "--fields", "tag", "--exact"]).ok();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["score", "id", "tag"]);
     assert_eq!((rows.len(), rows[1][1], rows[1][2]), (2, "2", "heat"));
@@ -93,7 +97,8 @@ fn an_import_that_stops_says_where_to_go_on() {
     // The vector of point 250 is too short.
     let broken = |id| if id == 250 { json!({"id": id, "vector": [1.0]}) } else { line(id) };
     write_lines(&file, (0..400).map(broken));
-    let import = ["import", name(&file), "-c", "c", "--metric", "l2", "--batch", "100", "--connections", "1", "-q"];
+    let import =
+        ["import", name(&file), "-c", "c", "--metric", "l2", "--batch", "100", "--connections", "1", "-q"];
     let error = server.dvse(&import).failed();
     assert!(error.contains("the first 200 points are written"), "{error}");
     assert!(error.contains("expected dim: 4, got 1") && error.contains("--skip 200"), "{error}");
@@ -120,7 +125,21 @@ fn rows_of_a_vector_file_become_points() {
         bytes.extend([f32::from(row), 0.5].iter().flat_map(|value| value.to_le_bytes()));
     }
     fs::write(&file, bytes).unwrap();
-    server.dvse(&["import", name(&file), "-c", "rows", "--metric", "ip", "--first-id", "10", "--skip", "1", "-q"]).ok();
+    server
+        .dvse(&[
+            "import",
+            name(&file),
+            "-c",
+            "rows",
+            "--metric",
+            "ip",
+            "--first-id",
+            "10",
+            "--skip",
+            "1",
+            "-q",
+        ])
+        .ok();
     let exported = by_id(&server.dvse(&["export", "-c", "rows", "-o", "-", "-q"]).ok());
     assert_eq!(exported.keys().copied().collect::<Vec<_>>(), [11, 12, 13, 14]);
     assert_eq!(exported[&13]["vector"], json!([3.0, 0.5]));

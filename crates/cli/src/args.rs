@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and the rule that gives each flag its environment variable.
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::bench::BenchCommand;
 use crate::collection::CollectionArguments;
@@ -17,7 +17,6 @@ use crate::serve::ServeArguments;
 #[command(
     name = "dvse",
     version,
-    propagate_version = true,
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -48,6 +47,9 @@ pub enum Command {
     /// List, describe, create and delete collections.
     Collection(CollectionArguments),
     /// Measure an index on files, without a server.
+    #[command(
+        after_help = "Example:\n  dvse bench ann --base base.npy --queries queries.npy --metric cosine --ef 16,64,256"
+    )]
     Bench {
         /// What to measure.
         #[command(subcommand)]
@@ -69,7 +71,13 @@ pub fn parse() -> Arguments {
 
 /// The whole command with the environment variable of every flag.
 pub fn command() -> clap::Command {
-    with_variables(Arguments::command())
+    with_short_help(with_variables(Arguments::command()))
+}
+
+/// Makes `--help` print what `-h` prints: one line for a flag, so that each command fits a screen.
+fn with_short_help(command: clap::Command) -> clap::Command {
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help");
+    command.disable_help_flag(true).arg(help).mut_subcommands(with_short_help)
 }
 
 /// Gives every flag that has no variable the one of its name: `--url` is `DVSE_URL` in every command.

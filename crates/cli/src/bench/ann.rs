@@ -25,7 +25,7 @@ use crate::vectors::{Element, Matrix, VectorFile};
                         Example:\n  dvse bench ann --base base.npy --queries queries.npy --truth gt.npy --metric cosine"
 )]
 pub struct AnnArguments {
-    /// The vectors to index: .npy, .fvecs or idx, plain or .gz.
+    /// The vectors to index: .npy, .fvecs, .bvecs or idx, plain or .gz.
     #[arg(long, value_name = "FILE")]
     pub base: PathBuf,
     /// The vectors to search for.

@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// What to show where.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The first run embeds, writes and indexes 117,659 meanings; the next one finds them in DIR, by default\n\
-                        a folder in your cache. The address is 127.0.0.1:6333 unless you say otherwise.\n\n\
+    after_help = "The first run embeds, writes and indexes 117,659 meanings; the next one finds them in DIR, by\n\
+                        default a folder in your cache. The address is 127.0.0.1:6333 unless you say otherwise.\n\n\
                         Example:\n  dvse demo\n  dvse query \"a small boat moved with a paddle\""
 )]
 pub struct DemoArguments {

@@ -24,7 +24,7 @@ use rows::VectorRows;
                         dvse import docs.jsonl.gz --collection docs --text-field summary"
 )]
 pub struct ImportArguments {
-    /// The file: .npy, .fvecs, .idx (or idx-ubyte), .jsonl; each but npy and fvecs also as .gz.
+    /// The file: .npy, .fvecs, .bvecs, idx or .jsonl, plain or .gz.
     pub file: PathBuf,
     /// The collection; it is created when there is none.
     #[arg(long, short, value_name = "NAME")]

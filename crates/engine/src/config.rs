@@ -1,0 +1,39 @@
+//! The settings of the engine.
+
+/// The settings of a [`crate::Database`] or of one collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Threads that link, seal and merge in the background, default 1. With 0 there is no background at all:
+    /// maintenance runs only inside [`crate::EmbeddedCollection::settle`] and [`crate::EmbeddedCollection::step`].
+    pub background_threads: usize,
+    /// Rows after which a growing segment is sealed, default 131 072, at least 1.
+    ///
+    /// A row is linked once while it grows and once more when its segment is merged, so a larger value saves work
+    /// and takes memory until the segment is sealed.
+    pub growing_rows_max: usize,
+    /// Bytes of vectors and payloads after which a growing segment is sealed, default 256 MiB.
+    pub growing_bytes_max: usize,
+    /// Bytes of vectors that may wait to be linked, default 96 MiB; beyond it writers wait.
+    ///
+    /// Rows that are not linked are compared one by one, about 8 ms for 96 MiB on one core.
+    pub tail_bytes_max: usize,
+    /// Bytes of log after which the growing segment is sealed however small it is, default 256 MiB. Bounds the time
+    /// to open a collection.
+    pub wal_bytes_max: u64,
+    /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
+    /// larger one verifies its large sections in the background.
+    pub verify_bytes_max: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            background_threads: 1,
+            growing_rows_max: 131_072,
+            growing_bytes_max: 256 << 20,
+            tail_bytes_max: 96 << 20,
+            wal_bytes_max: 256 << 20,
+            verify_bytes_max: 256 << 20,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Entries that are in the log and not applied yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use dvse_types::{SeqNo, WriteBatch};
+use parking_lot::Mutex;
+
+use super::{Durability, WriteError};
+
+/// Entries in the order of the log.
+pub(super) struct Queue {
+    /// The number of the next entry.
+    pub(super) next: SeqNo,
+    pub(super) pending: VecDeque<Pending>,
+}
+
+/// One entry.
+pub(super) struct Pending {
+    pub(super) seq: SeqNo,
+    pub(super) batch: WriteBatch,
+    pub(super) durability: Durability,
+    pub(super) slot: Arc<Slot>,
+}
+
+/// Where the writer of an entry finds what came of it.
+#[derive(Default)]
+pub(super) struct Slot {
+    outcome: Mutex<Option<Result<Vec<usize>, WriteError>>>,
+}
+
+impl Slot {
+    pub(super) fn set(&self, outcome: Result<Vec<usize>, WriteError>) {
+        *self.outcome.lock() = Some(outcome);
+    }
+
+    pub(super) fn take(&self) -> Option<Result<Vec<usize>, WriteError>> {
+        self.outcome.lock().take()
+    }
+}
+
+impl Queue {
+    pub(super) fn new(next: SeqNo) -> Queue {
+        Queue { next, pending: VecDeque::new() }
+    }
+
+    /// Takes the first entry if it may be applied.
+    pub(super) fn pop_ready(&mut self, durable: SeqNo) -> Option<Pending> {
+        let first = self.pending.front()?;
+        let ready = first.durability == Durability::Buffered || first.seq <= durable;
+        if ready { self.pending.pop_front() } else { None }
+    }
+}

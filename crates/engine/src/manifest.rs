@@ -1,0 +1,168 @@
+//! The body of a shard's manifest. `docs/format/shard.md` has the table.
+
+use std::collections::BTreeMap;
+
+use dvse_types::{CollectionSchema, FieldKind, IndexSpec, Metric, PayloadPath, SeqNo, VectorParams};
+
+use crate::op_codec::{
+    decode_field_kind, decode_hnsw, decode_path, decode_usize, encode_hnsw, field_kind_tag,
+};
+use crate::segment::SegmentId;
+use crate::wire::{DecodeError, FieldReader, FieldWriter};
+
+const VERSION: u8 = 1;
+
+/// What is durable in segments.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Manifest {
+    pub(crate) schema: CollectionSchema,
+    /// The last log entry that the segments include; what follows is in the log.
+    pub(crate) watermark: SeqNo,
+    /// Numbers from here on were never given to a file.
+    pub(crate) next_number: u64,
+    pub(crate) segments: Vec<ManifestSegment>,
+}
+
+/// The files of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ManifestSegment {
+    pub(crate) id: SegmentId,
+    pub(crate) rows: u32,
+    /// Version of the graph file; 0 for none.
+    pub(crate) graph: u64,
+    /// Version of the file of live rows; 0 when all are alive.
+    pub(crate) live: u64,
+    /// Payload indexes in files of their own.
+    pub(crate) fields: Vec<(PayloadPath, u64)>,
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = FieldWriter::default();
+        out.u8(VERSION);
+        encode_schema(&mut out, &self.schema);
+        out.u64(self.watermark.0);
+        out.u64(self.next_number);
+        out.count(self.segments.len());
+        for segment in &self.segments {
+            out.u64(segment.id.0);
+            out.u32(segment.rows);
+            out.u64(segment.graph);
+            out.u64(segment.live);
+            out.count(segment.fields.len());
+            for (path, version) in &segment.fields {
+                out.str(path.as_str());
+                out.u64(*version);
+            }
+        }
+        out.into_bytes()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, DecodeError> {
+        let mut from = FieldReader::new(bytes);
+        let version = from.u8("the version")?;
+        if version != VERSION {
+            return Err(DecodeError::Version { got: version.into(), supported: VERSION.into() });
+        }
+        let schema = decode_schema(&mut from)?;
+        let watermark = SeqNo(from.u64("the watermark")?);
+        let next_number = from.u64("the next number")?;
+        let mut segments = Vec::new();
+        for _ in 0..from.count(32, "the number of segments")? {
+            let id = SegmentId(from.u64("a segment's number")?);
+            let rows = from.u32("the number of rows")?;
+            let graph = from.u64("a graph's version")?;
+            let live = from.u64("the version of the live rows")?;
+            let mut fields = Vec::new();
+            for _ in 0..from.count(13, "the number of payload indexes")? {
+                fields.push((decode_path(&mut from)?, from.u64("a payload index's version")?));
+            }
+            segments.push(ManifestSegment { id, rows, graph, live, fields });
+        }
+        from.finish()?;
+        Ok(Manifest { schema, watermark, next_number, segments })
+    }
+}
+
+fn encode_schema(out: &mut FieldWriter, schema: &CollectionSchema) {
+    out.count(schema.vectors.len());
+    for (name, params) in &schema.vectors {
+        out.str(name);
+        out.u64(params.dim as u64);
+        out.u8(match params.metric {
+            Metric::L2 => 1,
+            Metric::InnerProduct => 2,
+            Metric::Cosine => 3,
+        });
+        match &params.index {
+            IndexSpec::Flat => out.u8(1),
+            IndexSpec::Hnsw(spec) => {
+                out.u8(2);
+                encode_hnsw(out, spec);
+            }
+        }
+        out.u8(u8::from(params.model.is_some()));
+        if let Some(model) = &params.model {
+            out.str(model);
+        }
+    }
+    out.count(schema.payload_indexes.len());
+    for (path, kind) in &schema.payload_indexes {
+        out.str(path.as_str());
+        out.u8(field_kind_tag(*kind));
+    }
+}
+
+fn decode_schema(from: &mut FieldReader<'_>) -> Result<CollectionSchema, DecodeError> {
+    let mut vectors = BTreeMap::new();
+    for _ in 0..from.count(15, "the number of vector fields")? {
+        let name = from.str("a vector's name")?.to_owned();
+        let dim = decode_usize(from, "a dimension")?;
+        let offset = from.offset();
+        let metric = match from.u8("a metric")? {
+            1 => Metric::L2,
+            2 => Metric::InnerProduct,
+            3 => Metric::Cosine,
+            got => return Err(DecodeError::Tag { what: "a metric", offset, got: got.into() }),
+        };
+        let offset = from.offset();
+        let index = match from.u8("an index kind")? {
+            1 => IndexSpec::Flat,
+            2 => IndexSpec::Hnsw(decode_hnsw(from)?),
+            got => return Err(DecodeError::Tag { what: "an index kind", offset, got: got.into() }),
+        };
+        let model = match from.u8("whether there is a model")? {
+            0 => None,
+            _ => Some(from.str("a model")?.to_owned()),
+        };
+        vectors.insert(name, VectorParams { dim, metric, index, model });
+    }
+    let mut payload_indexes: BTreeMap<PayloadPath, FieldKind> = BTreeMap::new();
+    for _ in 0..from.count(6, "the number of payload indexes")? {
+        payload_indexes.insert(decode_path(from)?, decode_field_kind(from)?);
+    }
+    Ok(CollectionSchema { vectors, payload_indexes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_comes_back_and_every_cut_is_refused() {
+        let mut schema = CollectionSchema::single(3, Metric::Cosine);
+        schema.vectors.insert(
+            "image".to_owned(),
+            VectorParams { dim: 7, metric: Metric::L2, index: IndexSpec::Flat, model: Some("m".to_owned()) },
+        );
+        schema.payload_indexes.insert("a.b[]".parse().unwrap(), FieldKind::Datetime);
+        let fields = vec![("a.b[]".parse().unwrap(), 9)];
+        let segment = ManifestSegment { id: SegmentId(4), rows: 5, graph: 6, live: 0, fields };
+        let manifest = Manifest { schema, watermark: SeqNo(77), next_number: 10, segments: vec![segment] };
+        let bytes = manifest.encode();
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest));
+        for len in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..len]).is_err(), "{len}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A merge under way, and what it does to views.
+
+use std::sync::Arc;
+
+use dvse_types::CollectionSchema;
+
+use super::policy::MergePick;
+use crate::apply::next_number;
+use crate::build::GraphBuild;
+use crate::live_rows::LiveRows;
+use crate::maintenance::MaintenanceError;
+use crate::seal::{RowPick, write_data};
+use crate::sealed::SealedSegment;
+use crate::segment::{Segment, SegmentId, SegmentRead, SegmentState};
+use crate::shard::Shard;
+use crate::view::ViewState;
+
+/// Rows are copied when the merge starts; then the graphs are built; then the new segment takes the place of the old.
+#[derive(Debug)]
+pub(crate) struct MergeJob {
+    /// The old segments, and which of their rows the new one has, in its order.
+    inputs: Vec<(SegmentId, Vec<u32>)>,
+    pub(crate) build: GraphBuild,
+}
+
+impl MergeJob {
+    /// Writes the rows that are alive in the durable base.
+    pub(crate) fn start(
+        shard: &Shard,
+        base: &ViewState,
+        pick: MergePick,
+        schema: &CollectionSchema,
+    ) -> Result<MergeJob, MaintenanceError> {
+        let id = SegmentId(next_number(&shard.numbers));
+        let mut inputs = Vec::new();
+        let mut picks = Vec::new();
+        for state in base.segments.iter().filter(|state| pick.segments.contains(&state.segment.id())) {
+            let segment: &dyn SegmentRead = state.segment.read();
+            segment.check().map_err(crate::seal::SealError::from)?;
+            let rows: Vec<u32> = state.live.iter().collect();
+            inputs.push((state.segment.id(), rows.clone()));
+            picks.push(RowPick { segment, rows });
+        }
+        let fields: Vec<_> =
+            schema.payload_indexes.iter().map(|(path, kind)| (path.clone(), *kind)).collect();
+        write_data(&shard.dir, id, schema, &picks, &fields)?;
+        let segment = Arc::new(SealedSegment::open(&*shard.dir, id, schema)?);
+        let build = GraphBuild::start(segment, schema)?;
+        Ok(MergeJob { inputs, build })
+    }
+
+    pub(crate) fn has_input(&self, id: SegmentId) -> bool {
+        self.inputs.iter().any(|(input, _)| *input == id)
+    }
+
+    /// Puts the new segment in the place of the old ones. Rows that died since the merge began die in it.
+    pub(crate) fn replace_inputs(&self, state: &mut ViewState, output: Option<&Arc<SealedSegment>>) {
+        let Some(first) = state.segments.iter().position(|entry| self.has_input(entry.segment.id())) else {
+            return;
+        };
+        let mut live = LiveRows::all(self.inputs.iter().map(|(_, rows)| rows.len() as u32).sum());
+        let mut offset = 0;
+        for (id, rows) in &self.inputs {
+            let old = state.segments.iter().find(|entry| entry.segment.id() == *id);
+            for (position, row) in rows.iter().enumerate() {
+                if !old.is_some_and(|entry| entry.live.contains(*row)) {
+                    live.kill(offset + position as u32);
+                }
+            }
+            offset += rows.len() as u32;
+        }
+        state.segments.retain(|entry| !self.has_input(entry.segment.id()));
+        if let Some(output) = output {
+            let segment = Segment::Sealed(Arc::clone(output));
+            state.segments.insert(first, SegmentState { segment, live: Arc::new(live) });
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Merging: several sealed segments become one, without their dead rows.
+
+mod execute;
+mod policy;
+
+pub(crate) use execute::MergeJob;
+pub(crate) use policy::{MergePick, pick_merge};

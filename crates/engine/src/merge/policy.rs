@@ -1,0 +1,115 @@
+//! Which segments are to be merged.
+
+use crate::segment::{Segment, SegmentId};
+use crate::view::ViewState;
+
+/// Segments that are to become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MergePick {
+    pub(crate) segments: Vec<SegmentId>,
+}
+
+/// More segments than this are not left standing: a query walks each one's graph, and a walk of a graph of half the
+/// rows costs almost as much as that of the whole.
+const SEGMENTS_MAX: usize = 4;
+
+/// A segment with a larger share of dead rows, in percent, is written anew. Dead rows are walked over and take space;
+/// below this share rewriting costs more than it saves.
+const DEAD_PERCENT_MAX: u64 = 20;
+
+/// A segment is merged with a larger one only if it has at least the fourth part of its rows: so a row is rewritten a
+/// number of times that grows with the logarithm of the collection.
+const RATIO_MAX: u64 = 4;
+
+/// Rows of the largest segment that merging makes.
+const ROWS_MAX: u64 = 16_000_000;
+
+/// A segment as the policy sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Candidate {
+    id: SegmentId,
+    live: u64,
+    dead: u64,
+    bytes: u64,
+}
+
+/// Chooses. With `settle` small segments are merged however their sizes relate, as long as they are together no
+/// larger than one growing segment can be (`small_bytes`).
+pub(crate) fn pick_merge(base: &ViewState, settle: bool, small_bytes: u64) -> Option<MergePick> {
+    let candidates = base.segments.iter().filter_map(|state| match &state.segment {
+        Segment::Sealed(segment) => Some(Candidate {
+            id: segment.id(),
+            live: state.live.live().into(),
+            dead: state.live.dead().into(),
+            bytes: segment.disk_bytes(),
+        }),
+        Segment::Growing(_) => None,
+    });
+    pick(candidates.collect(), settle, small_bytes)
+}
+
+fn pick(mut candidates: Vec<Candidate>, settle: bool, small_bytes: u64) -> Option<MergePick> {
+    candidates.sort_unstable_by_key(|candidate| (candidate.live, candidate.id));
+    let all = |candidates: &[Candidate]| {
+        Some(MergePick { segments: candidates.iter().map(|candidate| candidate.id).collect() })
+    };
+    let bytes: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
+    if settle && candidates.len() > 1 && bytes <= small_bytes.saturating_mul(2) {
+        return all(&candidates);
+    }
+    if let Some(tier) = tier(&candidates) {
+        return all(tier);
+    }
+    let dying = candidates.iter().find(|one| one.dead * 100 > (one.live + one.dead) * DEAD_PERCENT_MAX)?;
+    all(std::slice::from_ref(dying))
+}
+
+/// The longest run of small segments each of which is not far smaller than all those before it together.
+fn tier(candidates: &[Candidate]) -> Option<&[Candidate]> {
+    let excess = candidates.len().saturating_sub(SEGMENTS_MAX);
+    let mut sum = 0;
+    let mut taken = 0;
+    for candidate in candidates {
+        let forced = taken <= excess && excess > 0;
+        let alike = taken == 0 || candidate.live <= sum * RATIO_MAX;
+        if sum + candidate.live > ROWS_MAX || !(forced || alike) {
+            break;
+        }
+        sum += candidate.live;
+        taken += 1;
+    }
+    // Two alike are left: merging at three halves the work, and four are few enough to search.
+    let enough = if excess > 0 { 2 } else { 3 };
+    (taken >= enough).then(|| &candidates[..taken])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sizes: &[(u64, u64)], settle: bool, expect: Option<&[u64]>) {
+        let candidates = sizes.iter().enumerate().map(|(at, (live, dead))| Candidate {
+            id: SegmentId(at as u64),
+            live: *live,
+            dead: *dead,
+            bytes: (live + dead) * 100,
+        });
+        let expect = expect.map(|ids| MergePick { segments: ids.iter().map(|id| SegmentId(*id)).collect() });
+        assert_eq!(pick(candidates.collect(), settle, 100_000), expect, "{sizes:?}");
+    }
+
+    #[test]
+    fn segments_alike_are_merged_and_dying_ones_rewritten() {
+        check(&[], true, None);
+        check(&[(1000, 0)], true, None);
+        check(&[(1000, 200)], false, None);
+        check(&[(1000, 251)], false, Some(&[0]));
+        check(&[(0, 10)], false, Some(&[0]));
+        check(&[(1000, 0), (10, 0)], false, None);
+        check(&[(1000, 0), (10, 0)], true, Some(&[1, 0]));
+        check(&[(1_000_000, 0), (10, 0)], true, None);
+        check(&[(100, 0), (100, 0), (100, 0)], false, Some(&[0, 1, 2]));
+        check(&[(100, 0), (100, 0), (10_000, 0)], false, None);
+        check(&[(1, 0), (10, 0), (100, 0), (1000, 0), (10_000, 0)], false, Some(&[0, 1]));
+    }
+}

@@ -1,0 +1,118 @@
+//! One segment's part of an answer.
+
+use dvse_index::{Neighbor, RowSet, Scratch, SearchParams, SearchStats};
+use dvse_types::{Hit, SearchResult};
+
+use crate::filter::{CompiledFilter, FilterPlan, Matcher, plan};
+use crate::live_rows::count_ones;
+use crate::segment::{SegmentState, VectorsRef};
+use crate::view::SearchError;
+
+/// What every segment is asked.
+pub(crate) struct SegmentQuery<'a> {
+    pub(crate) vector_name: &'a str,
+    /// Normalised where the metric asks for it.
+    pub(crate) query: &'a [f32],
+    pub(crate) k: usize,
+    pub(crate) ef: usize,
+    pub(crate) exact: bool,
+    pub(crate) full_scan_rows: usize,
+    pub(crate) filter: Option<&'a CompiledFilter>,
+}
+
+impl SegmentQuery<'_> {
+    /// Adds the nearest rows of a segment to the hits.
+    pub(crate) fn run(
+        &self,
+        state: &SegmentState,
+        scratch: &mut Scratch,
+        result: &mut SearchResult,
+    ) -> Result<(), SearchError> {
+        let segment = state.segment.read();
+        let Some(vectors) = segment.vectors(self.vector_name) else { return Ok(()) };
+        segment.check()?;
+        // Vectors of rows this view can see; there may be more by now.
+        let visible = vectors.map.read(|map| map.len_below(state.live.rows()));
+        let bits = match self.filter {
+            None if state.live.dead() == 0 => None,
+            filter => {
+                let rows = Matcher::new(filter, segment, state.live.words())?.into_bits()?;
+                Some(vectors.map.read(|map| map.vector_bits(&rows)).unwrap_or(rows))
+            }
+        };
+        let set = bits.as_deref().map_or(RowSet::Below(visible), RowSet::Bitmap);
+        let passing = bits.as_deref().map_or(visible, |bits| count_ones(bits).min(visible));
+        if passing == 0 {
+            return Ok(());
+        }
+        result.stats.segments += 1;
+        let found = self.nearest(&vectors, visible, passing, set, scratch, result)?;
+        for neighbor in found {
+            let id = vectors.map.read(|map| map.row(neighbor.row)).and_then(|row| segment.id(row));
+            result.hits.extend(id.map(|id| Hit { id, distance: neighbor.distance }));
+        }
+        Ok(())
+    }
+
+    fn nearest(
+        &self,
+        vectors: &VectorsRef<'_>,
+        visible: u32,
+        passing: u32,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        result: &mut SearchResult,
+    ) -> Result<Vec<Neighbor>, SearchError> {
+        let k = self.k.min(passing as usize);
+        let mut found = Vec::new();
+        let graph = if self.exact { None } else { vectors.graph };
+        if let Some(graph) = graph
+            && let FilterPlan::InGraph { max_distances } =
+                plan(passing, graph.covered().min(visible), self.ef, self.full_scan_rows)
+        {
+            let params = SearchParams { k, ef: self.ef.max(k), max_distances };
+            let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
+            add(result, &walked);
+            if !walked.stopped_early {
+                self.add_tail(vectors, walked.covered..visible, k, set, scratch, &mut found, result)?;
+                // Fewer than there are: some rows cannot be reached under this filter.
+                if found.len() >= k {
+                    return Ok(found);
+                }
+            }
+        }
+        result.stats.exact_segments += 1;
+        let scanned = vectors.flat.scan(self.query, k, 0..visible, set, scratch, &mut found)?;
+        add(result, &scanned);
+        Ok(found)
+    }
+
+    /// Rows that are not linked yet are compared one by one.
+    #[expect(clippy::too_many_arguments, reason = "one step of `nearest`, cut out for reading")]
+    fn add_tail(
+        &self,
+        vectors: &VectorsRef<'_>,
+        tail: std::ops::Range<u32>,
+        k: usize,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        found: &mut Vec<Neighbor>,
+        result: &mut SearchResult,
+    ) -> Result<(), SearchError> {
+        if tail.is_empty() {
+            return Ok(());
+        }
+        let mut nearest = Vec::new();
+        let scanned = vectors.flat.scan(self.query, k, tail, set, scratch, &mut nearest)?;
+        add(result, &scanned);
+        found.append(&mut nearest);
+        found.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
+        found.truncate(k);
+        Ok(())
+    }
+}
+
+fn add(result: &mut SearchResult, stats: &SearchStats) {
+    result.stats.distances += stats.distances;
+    result.stats.hops += stats.hops;
+}

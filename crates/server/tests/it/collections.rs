@@ -1,0 +1,147 @@
+//! Collections, aliases and payload indexes.
+
+use serde_json::json;
+
+use crate::harness::{Server, any};
+
+#[test]
+fn a_collection_is_made_shown_changed_and_dropped() {
+    let server = Server::start(&[]);
+    server.play(&[
+        ("GET", "/collections", "", 200, json!({"result": {"collections": []}, "status": "ok"})),
+        ("GET", "/collections/c/exists", "", 200, json!({"result": {"exists": false}})),
+        ("GET", "/collections/c", "", 404, json!({"status": {
+            "error": "Not found: Collection `c` doesn't exist!", "code": "not_found"}})),
+        ("PUT", "/collections/c", r#"{"vectors":{"size":4,"distance":"Cosine"}}"#, 200, json!({"result": true})),
+        ("PUT", "/collections/c", r#"{"vectors":{"size":4,"distance":"Cosine"}}"#, 409, json!({"status": {
+            "error": "~Collection `c` already exists!", "code": "already_exists"}})),
+        ("GET", "/collections/c/exists", "", 200, json!({"result": {"exists": true}})),
+        ("GET", "/collections", "", 200, json!({"result": {"collections": [{"name": "c"}]}})),
+        ("GET", "/collections/c", "", 200, json!({"result": {
+            "status": "green", "optimizer_status": "ok", "points_count": 0, "payload_schema": {},
+            "config": {"params": {"vectors": {"size": 4, "distance": "Cosine"}, "shard_number": 1},
+                       "hnsw_config": {"m": 16}}}})),
+        ("PATCH", "/collections/c", r#"{"hnsw_config":{"m":24,"ef_construct":200}}"#, 200, json!({"result": true})),
+        ("PATCH", "/collections/c", r#"{"optimizers_config":{"indexing_threshold":0}}"#, 200, any()),
+        ("GET", "/collections/c", "", 200, json!({"result": {"config": {
+            "hnsw_config": {"m": 24, "ef_construct": 200}}}})),
+        ("PATCH", "/collections/c", r#"{"hnsw_config":{"m":1000}}"#, 400, json!({"status": {"error": "~m is 1000"}})),
+        ("PATCH", "/collections/none", r#"{"hnsw_config":{"m":8}}"#, 404, any()),
+        ("DELETE", "/collections/c", "", 200, json!({"result": true})),
+        ("DELETE", "/collections/c", "", 200, json!({"result": false})),
+        ("GET", "/collections/c/exists", "", 200, json!({"result": {"exists": false}})),
+    ]);
+}
+
+#[test]
+fn named_vectors_keep_their_own_parameters() {
+    let server = Server::start(&[]);
+    let body = r#"{"vectors":{
+        "image":{"size":3,"distance":"Euclid","on_disk":true},
+        "text":{"size":2,"distance":"Dot","hnsw_config":{"m":8},"datatype":"float32"}},
+        "hnsw_config":{"m":12},"on_disk_payload":false,"shard_number":1,"replication_factor":1,
+        "optimizers_config":{"default_segment_number":2},"wal_config":{"wal_capacity_mb":1}}"#;
+    server.play(&[
+        ("PUT", "/collections/named", body, 200, any()),
+        ("GET", "/collections/named", "", 200, json!({"result": {"config": {
+            "hnsw_config": {"m": 12},
+            "params": {"vectors": {
+                "image": {"size": 3, "distance": "Euclid"},
+                "text": {"size": 2, "distance": "Dot", "hnsw_config": {"m": 8}}}}}}})),
+        ("PATCH", "/collections/named", r#"{"vectors":{"text":{"hnsw_config":{"m":6}}}}"#, 200, any()),
+        ("GET", "/collections/named", "", 200, json!({"result": {"config": {
+            "hnsw_config": {"m": 12}, "params": {"vectors": {"text": {"hnsw_config": {"m": 6}}}}}}})),
+        ("PATCH", "/collections/named", r#"{"vectors":{"sound":{"hnsw_config":{"m":6}}}}"#, 400,
+            json!({"status": {"error": "~\"sound\""}})),
+        ("PUT", "/collections/flat", r#"{"vectors":{"size":3,"distance":"Dot"},"hnsw_config":{"m":0,"payload_m":16}}"#,
+            200, any()),
+        ("GET", "/collections/flat", "", 200, json!({"result": {"config": {"hnsw_config": {"m": 0}}}})),
+        ("PUT", "/collections/payloads", r#"{"vectors":{}}"#, 200, any()),
+        ("GET", "/collections/payloads", "", 200, json!({"result": {"config": {"params": {"vectors": {}}}}})),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    let server = Server::start(&[]);
+    let size_and = |rest: &str| format!(r#"{{"vectors":{{"size":4,"distance":"Dot"}},{rest}}}"#);
+    let unsupported = |part: &str| json!({"status": {"error": format!("~{part}"), "code": "unsupported"}});
+    for (body, expect) in [
+        (r#"{"vectors":{"size":4,"distance":"Manhattan"}}"#.to_owned(), unsupported("Manhattan")),
+        (r#"{"vectors":{"size":4,"distance":"Dot","datatype":"uint8"}}"#.to_owned(), unsupported("datatype")),
+        (r#"{"vectors":{"size":4,"distance":"Dot","multivector_config":{"comparator":"max_sim"}}}"#.to_owned(),
+            unsupported("multivector_config")),
+        (size_and(r#""quantization_config":{"scalar":{"type":"int8"}}"#), unsupported("quantization_config")),
+        (size_and(r#""sparse_vectors":{"s":{}}"#), unsupported("sparse_vectors")),
+        (size_and(r#""shard_number":2"#), unsupported("shard_number")),
+        (size_and(r#""replication_factor":3"#), unsupported("replication_factor")),
+        (size_and(r#""sharding_method":"custom""#), unsupported("sharding_method")),
+        (size_and(r#""strict_mode_config":{"enabled":true}"#), unsupported("strict_mode_config")),
+        (size_and(r#""metadata":{"a":1}"#), unsupported("metadata")),
+    ] {
+        server.play(&[("PUT", "/collections/c", &body, 400, expect)]);
+    }
+    let harmless = size_and(
+        r#""quantization_config":null,"sparse_vectors":{},"strict_mode_config":{"enabled":false},"metadata":null"#,
+    );
+    let answer = server.client().send("PUT", "/collections/c", &[], Some(harmless.as_bytes()));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[test]
+fn aliases_change_together_or_not_at_all() {
+    let server = Server::start(&[]);
+    for name in ["one", "two"] {
+        server.ok("PUT", &format!("/collections/{name}"), json!({"vectors": {"size": 2, "distance": "Dot"}}));
+    }
+    server.ok("PUT", "/collections/one/points?wait=true", json!({"points": [{"id": 1, "vector": [1.0, 0.0]}]}));
+    let swap = r#"{"actions":[{"delete_alias":{"alias_name":"now"}},
+        {"create_alias":{"collection_name":"two","alias_name":"now"}}]}"#;
+    server.play(&[
+        ("POST", "/collections/aliases",
+            r#"{"actions":[{"create_alias":{"collection_name":"one","alias_name":"now"}}]}"#, 200,
+            json!({"result": true})),
+        ("GET", "/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "now", "collection_name": "one"}]}})),
+        ("POST", "/collections/now/points/count", "{}", 200, json!({"result": {"count": 1}})),
+        ("GET", "/collections/now/exists", "", 200, json!({"result": {"exists": true}})),
+        ("POST", "/collections/aliases", swap, 200, any()),
+        ("POST", "/collections/now/points/count", "{}", 200, json!({"result": {"count": 0}})),
+        ("GET", "/collections/one/aliases", "", 200, json!({"result": {"aliases": []}})),
+        ("GET", "/collections/two/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "now"}]}})),
+        ("POST", "/collections/aliases",
+            r#"{"actions":[{"rename_alias":{"old_alias_name":"now","new_alias_name":"then"}},
+            {"create_alias":{"collection_name":"none","alias_name":"x"}}]}"#, 404, any()),
+        ("GET", "/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "now", "collection_name": "two"}]}})),
+        ("POST", "/collections/aliases",
+            r#"{"actions":[{"rename_alias":{"old_alias_name":"now","new_alias_name":"then"}}]}"#, 200, any()),
+        ("GET", "/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "then"}]}})),
+        ("POST", "/collections/aliases",
+            r#"{"actions":[{"create_alias":{"collection_name":"one","alias_name":"a/b"}}]}"#, 400, any()),
+    ]);
+}
+
+#[test]
+fn payload_indexes_come_and_go() {
+    let server = Server::start(&[]);
+    server.ok("PUT", "/collections/c", json!({"vectors": {"size": 2, "distance": "Dot"}}));
+    server.ok("PUT", "/collections/c/points?wait=true", json!({"points": [
+        {"id": 1, "vector": [1.0, 0.0], "payload": {"city": "Ulm", "year": 1999}},
+        {"id": 2, "vector": [1.0, 0.0], "payload": {"city": "Bonn"}}]}));
+    server.play(&[
+        ("PUT", "/collections/c/index?wait=true", r#"{"field_name":"city","field_schema":"keyword"}"#, 200,
+            json!({"result": {"status": "completed"}})),
+        ("PUT", "/collections/c/index?wait=true",
+            r#"{"field_name":"year","field_schema":{"type":"integer","lookup":true,"range":true,"on_disk":true}}"#, 200,
+            any()),
+        ("GET", "/collections/c", "", 200, json!({"result": {"payload_schema": {
+            "city": {"data_type": "keyword", "points": 2}, "year": {"data_type": "integer", "points": 1}}}})),
+        ("DELETE", "/collections/c/index/year?wait=true", "", 200, json!({"result": {"status": "completed"}})),
+        ("GET", "/collections/c", "", 200, json!({"result": {"payload_schema": {"city": {"points": 2}}}})),
+        ("PUT", "/collections/c/index", r#"{"field_name":"t","field_schema":"text"}"#, 400,
+            json!({"status": {"code": "unsupported"}})),
+        ("PUT", "/collections/c/index", r#"{"field_name":"t","field_schema":"colour"}"#, 400, any()),
+        ("PUT", "/collections/c/index", r#"{"field_name":"","field_schema":"keyword"}"#, 400, any()),
+        ("PUT", "/collections/c/index", r#"{"field_name":"t"}"#, 400,
+            json!({"status": {"error": "~Format error in JSON body: missing field `field_schema`"}})),
+    ]);
+}

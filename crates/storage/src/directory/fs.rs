@@ -21,13 +21,22 @@ pub struct FsDirectory {
 }
 
 impl FsDirectory {
-    /// Opens a directory; makes it, and its parents, if it is not there.
+    /// Opens a directory; makes it, and its parents, durably, if it is not there.
     ///
     /// # Errors
     /// [`DirectoryError`] if it cannot be made, or the path is not a directory.
     pub fn create(path: impl Into<PathBuf>) -> Result<FsDirectory, DirectoryError> {
         let path = path.into();
+        let missing: Vec<&Path> =
+            path.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).collect();
         fs::create_dir_all(&path).map_err(|source| DirectoryError::new("create directory", &path, source))?;
+        for made in missing {
+            let parent = match made.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            sync_directory(parent)?;
+        }
         Ok(FsDirectory { path, bad_name: None })
     }
 
@@ -130,9 +139,7 @@ impl Directory for FsDirectory {
 
     fn sync_dir(&self) -> Result<(), DirectoryError> {
         self.check()?;
-        File::open(&self.path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|source| DirectoryError::new("sync directory", &self.path, source))
+        sync_directory(&self.path)
     }
 
     fn create_dir(&self, name: &str) -> Result<(), DirectoryError> {
@@ -183,6 +190,12 @@ impl Directory for FsDirectory {
         };
         Arc::new(FsDirectory { path: self.path.join(name), bad_name })
     }
+}
+
+fn sync_directory(path: &Path) -> Result<(), DirectoryError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| DirectoryError::new("sync directory", path, source))
 }
 
 /// An open file of the file system.

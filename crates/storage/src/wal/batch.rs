@@ -5,6 +5,9 @@ use dvse_types::SeqNo;
 use super::format::{RECORD_HEADER_BYTES, RecordHeader, RecordKind, record_span};
 use crate::codec::u32_at;
 
+/// Memory that stays between rounds: an idle log holds at most two buffers of it.
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
 /// Encoded records in order, ready to be written with one call once their place in the file is known.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -86,10 +89,10 @@ impl Batch {
         }
     }
 
-    /// Forgets the records but keeps the memory, unless a single huge record had made it unusually large.
-    pub(super) fn clear(&mut self, keep_bytes_max: usize) {
+    /// Forgets the records and keeps the memory for the next round, up to a bound.
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.headers.clear();
-        self.bytes.shrink_to(keep_bytes_max);
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
 }

@@ -228,6 +228,7 @@ impl Wal {
         if self.read_only {
             return Ok(());
         }
+        self.check_writable(&self.state.lock())?;
         self.sync_to(self.last())?;
         let state = self.state.into_inner();
         let (Some(active), Some(newest)) = (state.active, state.files.last()) else { return Ok(()) };
@@ -275,15 +276,15 @@ impl Wal {
                 state.allocated = state.allocated.max(end);
                 state.written(batch.first(), start, end);
                 state.durable = batch.last();
-                batch.clear(self.options.buffer_bytes);
+                batch.clear();
                 state.spare = batch;
                 Ok(())
             }
-            Err(CommitFailure::Full(source)) => {
+            Err(CommitFailure::Clean(source)) => {
                 batch.append(&state.pending);
                 state.pending = batch;
                 state.allocated = start;
-                Err(WalError::Full { source })
+                Err(source.into())
             }
             Err(CommitFailure::Unknown(source)) => Err(state.poison(source)),
         }
@@ -321,7 +322,7 @@ impl Wal {
                 }
                 Ok(())
             }
-            Err(CommitFailure::Full(source)) => Err(WalError::Full { source }),
+            Err(CommitFailure::Clean(source)) => Err(source.into()),
             Err(CommitFailure::Unknown(source)) => Err(state.poison(source)),
         }
     }
@@ -385,8 +386,8 @@ impl State {
 
 /// How a write failed.
 enum CommitFailure {
-    /// For want of space, and the file is as it was before.
-    Full(DirectoryError),
+    /// And everything is as it was before: for want of space, or before an existing file was touched.
+    Clean(DirectoryError),
     /// In a way that leaves the file in an unknown state.
     Unknown(DirectoryError),
 }
@@ -395,7 +396,7 @@ impl CommitFailure {
     /// Sorts a failure that happened before anything was written.
     fn before_write(source: DirectoryError) -> CommitFailure {
         match source.kind() {
-            StorageErrorKind::Full => CommitFailure::Full(source),
+            StorageErrorKind::Full => CommitFailure::Clean(source),
             _ => CommitFailure::Unknown(source),
         }
     }

@@ -33,7 +33,7 @@ impl ActiveFile {
             Err(source) if source.kind() == StorageErrorKind::Full => {
                 self.file.set_len(start).map_err(CommitFailure::Unknown)?;
                 self.file.sync_data().map_err(CommitFailure::Unknown)?;
-                Err(CommitFailure::Full(source))
+                Err(CommitFailure::Clean(source))
             }
             Err(source) => Err(CommitFailure::Unknown(source)),
         }
@@ -70,14 +70,13 @@ pub(super) fn begin(
 ) -> Result<Arc<dyn FileHandle>, CommitFailure> {
     let name = file_name(first);
     let temporary = format!("{name}{TEMPORARY_SUFFIX}");
-    let file = match prepare(dir, &temporary, first, bytes) {
-        Ok(file) => file,
-        Err(source) => {
-            // The name was never published, so nothing is lost whether or not this removal works.
-            drop(dir.remove(&temporary));
-            return Err(CommitFailure::before_write(source));
-        }
-    };
+    // Nothing is touched yet when the file cannot be made, as for want of file handles.
+    let file = dir.create(&temporary).map_err(CommitFailure::Clean)?;
+    if let Err(source) = prepare(&*file, first, bytes) {
+        // The name was never published, so nothing is lost whether or not this removal works.
+        drop(dir.remove(&temporary));
+        return Err(CommitFailure::before_write(source));
+    }
     if let Some(old) = old {
         old.file.set_len(end).map_err(CommitFailure::Unknown)?;
         old.file.sync_data().map_err(CommitFailure::Unknown)?;
@@ -87,17 +86,10 @@ pub(super) fn begin(
     Ok(file)
 }
 
-fn prepare(
-    dir: &dyn Directory,
-    temporary: &str,
-    first: SeqNo,
-    bytes: u64,
-) -> Result<Arc<dyn FileHandle>, DirectoryError> {
-    let file = dir.create(temporary)?;
+fn prepare(file: &dyn FileHandle, first: SeqNo, bytes: u64) -> Result<(), DirectoryError> {
     file.allocate(bytes)?;
     file.write_at(0, &encode_file_header(first))?;
-    file.sync_data()?;
-    Ok(file)
+    file.sync_data()
 }
 
 impl Wal {

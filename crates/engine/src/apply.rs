@@ -1,11 +1,12 @@
 //! What a batch does: deterministic, from one state to the next.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dvse_types::{
     CollectionSchema, IndexSpec, Metric, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector,
-    SeqNo, VectorName, WriteBatch, WriteOp,
+    SeqNo, WriteBatch, WriteOp,
 };
 
 use crate::config::EngineConfig;
@@ -137,7 +138,9 @@ impl Applier {
                     touched += 1;
                     self.rewrite(at, row, |draft, schema| {
                         for (name, vector) in &point.vectors {
-                            draft.vectors.insert(name.clone(), stored_vector(schema, name, vector));
+                            draft
+                                .vectors
+                                .insert(name.clone(), stored_vector(schema, name, vector).into_owned());
                         }
                     })?;
                 }
@@ -204,13 +207,12 @@ impl Applier {
             self.kill(at, row);
         }
         let schema = Arc::clone(&self.state.schema);
-        let stored: Vec<(&str, Option<Vec<f32>>, &[f32])> = point
+        let stored: Vec<_> = point
             .vectors
             .iter()
-            .map(|(name, vector)| (name.as_str(), normalised(&schema, name, vector), vector.as_slice()))
+            .map(|(name, vector)| (name.as_str(), stored_vector(&schema, name, vector)))
             .collect();
-        let vectors =
-            stored.iter().map(|(name, changed, given)| (*name, changed.as_deref().unwrap_or(given)));
+        let vectors = stored.iter().map(|(name, vector)| (*name, &**vector));
         self.append(point.id, vectors, &point.payload)
     }
 
@@ -305,16 +307,13 @@ fn push_growing(state: &mut ViewState, writer: &GrowingWriter) {
     state.segments.push(SegmentState { segment, live: Arc::new(LiveRows::default()) });
 }
 
-/// The vector scaled to unit length where the metric asks for it; `None` where it stays as it is.
-fn normalised(schema: &CollectionSchema, name: &str, vector: &[f32]) -> Option<Vec<f32>> {
-    let params = schema.vectors.get(name)?;
-    (params.metric == Metric::Cosine).then(|| {
-        let mut unit = vector.to_vec();
-        dvse_index::normalize(&mut unit);
-        unit
-    })
-}
-
-fn stored_vector(schema: &CollectionSchema, name: &VectorName, vector: &[f32]) -> Vec<f32> {
-    normalised(schema, name, vector).unwrap_or_else(|| vector.to_vec())
+/// The vector as it is stored: of unit length where the metric asks for it.
+fn stored_vector<'v>(schema: &CollectionSchema, name: &str, vector: &'v [f32]) -> Cow<'v, [f32]> {
+    let metric = schema.vectors.get(name).map(|params| params.metric);
+    if metric != Some(Metric::Cosine) {
+        return Cow::Borrowed(vector);
+    }
+    let mut unit = vector.to_vec();
+    dvse_index::normalize(&mut unit);
+    Cow::Owned(unit)
 }

@@ -130,7 +130,8 @@ impl EmbeddedCollection {
         pool: Arc<rayon::ThreadPool>,
         waker: Option<Arc<Waker>>,
     ) -> Result<EmbeddedCollection, OpenCollectionError> {
-        let (wal, _) = Wal::open(dir.sub(WAL_DIR), WalOptions::default(), RecoveryMode::CutTornTail)?;
+        let options = WalOptions { segment_bytes: shard.config.wal_segment_bytes, ..WalOptions::default() };
+        let (wal, _) = Wal::open(dir.sub(WAL_DIR), options, RecoveryMode::CutTornTail)?;
         let watermark = shard.watermark();
         let (first, last) = (wal.first(), wal.last());
         if last < watermark || (last > watermark && first > watermark.next()) {

@@ -16,7 +16,7 @@ impl LiveRows {
     pub(crate) fn all(rows: u32) -> LiveRows {
         let mut words = vec![u64::MAX; rows.div_ceil(64) as usize];
         if let Some(last) = words.last_mut()
-            && rows % 64 != 0
+            && !rows.is_multiple_of(64)
         {
             *last = (1 << (rows % 64)) - 1;
         }
@@ -26,7 +26,7 @@ impl LiveRows {
     /// Takes a bitmap as it was stored; `None` when it is not one of `rows` rows.
     pub(crate) fn from_words(words: Vec<u64>, rows: u32) -> Option<LiveRows> {
         let fits = words.len() == rows.div_ceil(64) as usize
-            && (rows % 64 == 0 || words.last().is_none_or(|last| last >> (rows % 64) == 0));
+            && (rows.is_multiple_of(64) || words.last().is_none_or(|last| last >> (rows % 64) == 0));
         let live = words.iter().map(|word| word.count_ones()).sum();
         fits.then_some(LiveRows { words, rows, live })
     }
@@ -54,7 +54,7 @@ impl LiveRows {
 
     /// Adds a row that is alive.
     pub(crate) fn push(&mut self) {
-        if self.rows % 64 == 0 {
+        if self.rows.is_multiple_of(64) {
             self.words.push(0);
         }
         if let Some(last) = self.words.last_mut() {

@@ -37,7 +37,7 @@ pub enum OpenSegmentError {
         /// The section.
         section: SectionTag,
         /// What is wrong with it.
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
     /// A section has the wrong size.
     #[error("segment {path}: section {section} at offset {offset} has {got} bytes, expected {expected}")]
@@ -73,7 +73,7 @@ pub enum OpenSegmentError {
         /// The vector field.
         name: VectorName,
         /// What is wrong with it.
-        source: OpenIndexError,
+        source: Box<OpenIndexError>,
     },
     /// The vectors of a field cannot be read.
     #[error("segment {path}: vector field {name:?}: {source}")]
@@ -91,9 +91,9 @@ pub enum OpenSegmentError {
         /// The file.
         path: String,
         /// The payload field.
-        field: PayloadPath,
+        field: String,
         /// What is wrong with it.
-        source: FieldIndexError,
+        source: Box<FieldIndexError>,
     },
 }
 
@@ -216,10 +216,14 @@ impl SealedSegment {
                 source,
             })?;
             let opened = SealedHnsw::open(&source, rows, field.flat.metric());
+            // Where the graph makes no sense the checksums say at which offset.
+            if opened.is_err() {
+                reader.verify_all()?;
+            }
             let opened = opened.map_err(|source| OpenSegmentError::Graph {
                 path: file.path(),
                 name: graph.name.clone(),
-                source,
+                source: Box::new(source),
             })?;
             field.graph = Some(Arc::new(opened));
         }
@@ -530,7 +534,7 @@ impl OpenFile<'_> {
     }
 
     fn section_error(&self, section: SectionTag, source: DecodeError) -> OpenSegmentError {
-        OpenSegmentError::Section { path: self.path(), section, source }
+        OpenSegmentError::Section { path: self.path(), section, source: Box::new(source) }
     }
 
     fn mismatch(&self, what: &'static str, got: String, expected: String) -> OpenSegmentError {
@@ -561,8 +565,8 @@ impl OpenFile<'_> {
         let index = SealedFieldIndex::open(&section);
         let index = index.map_err(|source| OpenSegmentError::FieldIndex {
             path: self.path(),
-            field: path.clone(),
-            source,
+            field: path.to_string(),
+            source: Box::new(source),
         })?;
         Ok(FieldEntry { version, bytes: self.reader.file_bytes(), index })
     }

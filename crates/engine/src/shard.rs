@@ -42,7 +42,7 @@ pub enum OpenShardError {
         /// The generation.
         generation: u64,
         /// What is wrong with it.
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
     /// There is no manifest: nothing was ever made here.
     #[error("{path} holds no collection: it has no manifest")]
@@ -170,7 +170,7 @@ impl Shard {
         let manifest = Manifest::decode(&body).map_err(|source| OpenShardError::ManifestBody {
             path: dir.path().display().to_string(),
             generation,
-            source,
+            source: Box::new(source),
         })?;
         let mut segments = Vec::new();
         for entry in &manifest.segments {

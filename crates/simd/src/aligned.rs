@@ -103,6 +103,21 @@ impl<T: Pod> AlignedBuf<T> {
         buffer
     }
 
+    /// The number of values. Unlike the slice's own method this forms no slice, so it may be asked while another thread
+    /// writes into the buffer through [`AlignedBuf::as_raw`].
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no values.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(crate) fn with_pages(len: usize, pages: HugePages) -> Result<Self, OutOfMemory> {
         const { assert!(align_of::<T>() <= ALIGNMENT) };
         let refused = OutOfMemory { bytes: len.saturating_mul(size_of::<T>()) };

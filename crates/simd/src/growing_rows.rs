@@ -11,8 +11,8 @@
 //!    reference to row `i` only after it saw, by an `Acquire` load, a length above `i`. So the write of a row happens
 //!    before every reference to it, and no reference to a row exists while it is written.
 //! 4. *References do not stray.* A reader's slice covers one row of `stride` floats; rows are disjoint, and no slice
-//!    over a whole chunk is ever formed after the chunk is shared. So the write of row `n` touches no byte that a live
-//!    slice covers.
+//!    over a whole chunk is ever formed after the chunk is shared (not even to ask for its length). So the write of row
+//!    `n` touches no byte that a live slice covers.
 //! 5. *Rows do not move.* Chunks are allocated once, behind a `OnceLock`, and freed when the last handle is dropped;
 //!    a slice borrows a handle.
 
@@ -239,7 +239,7 @@ impl RowsWriter {
     /// Bytes taken for rows so far (address space: untouched pages of the newest chunk are not resident).
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
-        self.shared.chunks.iter().map_while(OnceLock::get).map(|chunk| size_of_val::<[f32]>(chunk)).sum()
+        self.shared.chunks.iter().map_while(OnceLock::get).map(|chunk| chunk.len() * size_of::<f32>()).sum()
     }
 }
 

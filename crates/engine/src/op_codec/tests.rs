@@ -1,1 +1,122 @@
+use super::*;
+use serde_json::json;
 
+fn payload(value: serde_json::Value) -> Payload {
+    value.as_object().unwrap().clone()
+}
+
+fn path(text: &str) -> PayloadPath {
+    text.parse().unwrap()
+}
+
+/// A batch with every operation, condition and test.
+fn everything() -> WriteBatch {
+    let named = NamedVectors::from([("a".to_owned(), vec![1.0, -0.5]), ("b".to_owned(), vec![])]);
+    let unnamed = NamedVectors::from([(String::new(), vec![f32::MIN_POSITIVE, 2.0, 3.0])]);
+    let range = Range { gt: Some(1.5), gte: None, lt: Some(-0.0), lte: None };
+    let tests = [
+        FieldTest::Match(MatchValue::Keyword("ö".to_owned())),
+        FieldTest::MatchAny(vec![MatchValue::Integer(i64::MIN), MatchValue::Bool(true)]),
+        FieldTest::MatchExcept(vec![]),
+        FieldTest::Range(range),
+        FieldTest::DatetimeRange(Range { gte: Some(-5), lte: Some(i64::MAX), ..Range::default() }),
+        FieldTest::ValuesCount(Range { lt: Some(u64::MAX), ..Range::default() }),
+    ];
+    let mut must: Vec<Condition> =
+        tests.into_iter().map(|test| Condition::Field { key: path("a.b[].\"c.d\""), test }).collect();
+    must.push(Condition::IsEmpty(path("x[3]")));
+    must.push(Condition::HasVector("a".to_owned()));
+    let nested = Filter { must_not: vec![Condition::IsNull(path("k"))], ..Filter::default() };
+    let filter = Filter {
+        must,
+        should: vec![Condition::HasId(vec![PointId::Num(u64::MAX), PointId::Uuid(u128::MAX)])],
+        must_not: vec![Condition::Nested { key: path("list"), filter: Box::new(nested.clone()) }],
+        min_should: Some(MinShould { conditions: vec![Condition::Filter(Box::new(nested))], min_count: 1 }),
+    };
+    let some = PointSelector::Ids(vec![PointId::Num(0), PointId::Uuid(7)]);
+    let points = |vectors: &NamedVectors, id| Point {
+        id,
+        vectors: vectors.clone(),
+        payload: payload(json!({"k": [1, 2.5, null, "x"], "n": 18446744073709551615_u64})),
+    };
+    WriteBatch {
+        ops: vec![
+            WriteOp::Upsert(vec![points(&named, PointId::Uuid(9)), points(&unnamed, PointId::Num(9))]),
+            WriteOp::Upsert(vec![Point {
+                payload: Payload::new(),
+                ..points(&NamedVectors::new(), PointId::Num(1))
+            }]),
+            WriteOp::Delete(PointSelector::Filter(filter)),
+            WriteOp::UpdateVectors(vec![PointVectors { id: PointId::Uuid(1), vectors: unnamed }]),
+            WriteOp::DeleteVectors { points: some.clone(), names: vec!["a".to_owned(), String::new()] },
+            WriteOp::SetPayload {
+                points: some.clone(),
+                payload: payload(json!({"a": 1})),
+                key: Some(path("o.p")),
+            },
+            WriteOp::SetPayload { points: some.clone(), payload: Payload::new(), key: None },
+            WriteOp::OverwritePayload { points: some.clone(), payload: payload(json!({"a": {"b": []}})) },
+            WriteOp::DeletePayload { points: some.clone(), keys: vec![path("a"), path("b[]")] },
+            WriteOp::ClearPayload(some),
+            WriteOp::CreateFieldIndex { field: path("a"), kind: FieldKind::Uuid },
+            WriteOp::DeleteFieldIndex(path("a")),
+            WriteOp::SetHnsw {
+                vector: "a".to_owned(),
+                spec: HnswSpec { m: 5, ef_construction: 6, full_scan_rows: usize::MAX },
+            },
+        ],
+    }
+}
+
+#[test]
+fn a_batch_comes_back() {
+    let batch = everything();
+    assert_eq!(decode(&encode(&batch)), Ok(batch));
+    assert_eq!(decode(&encode(&WriteBatch::default())), Ok(WriteBatch::default()));
+}
+
+#[test]
+fn an_unnamed_vector_is_id_dimension_and_floats() {
+    let vectors = NamedVectors::from([(String::new(), vec![1.0])]);
+    let point = Point { id: PointId::Num(0x0102), vectors, payload: Payload::new() };
+    let bytes = encode(&WriteBatch { ops: vec![WriteOp::Upsert(vec![point])] });
+    let expect = [
+        &[1, 1, 0, 0, 0, tag::UPSERT, 1, 0, 0, 0][..],
+        &[0, 0x02, 0x01, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x80, 0x3f],
+        &[0, 0, 0, 0],
+    ];
+    assert_eq!(bytes, expect.concat());
+}
+
+#[test]
+fn every_cut_is_refused_and_no_changed_byte_does_harm() {
+    let bytes = encode(&everything());
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "{len}");
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            // Whatever it means now, it is read without harm, and what is read can be written.
+            if let Ok(batch) = decode(&changed) {
+                let _ = encode(&batch);
+            }
+        }
+    }
+    assert!(matches!(decode(&[bytes, vec![0]].concat()), Err(DecodeError::Trailing { left: 1, .. })));
+}
+
+#[test]
+fn a_count_that_cannot_be_is_refused_before_memory_is_taken() {
+    for op in [tag::UPSERT, tag::UPDATE_VECTORS] {
+        let bytes = [VERSION, 1, 0, 0, 0, op, 0xff, 0xff, 0xff, 0xff];
+        assert!(matches!(decode(&bytes), Err(DecodeError::Short { offset: 6, .. })));
+    }
+    let mut deep = vec![VERSION, 1, 0, 0, 0, tag::DELETE, 1];
+    for _ in 0..100_000 {
+        // A `must` of one condition, which is a filter.
+        deep.extend_from_slice(&[1, 0, 0, 0, 7]);
+    }
+    assert!(matches!(decode(&deep), Err(DecodeError::Depth { .. })));
+}

@@ -1,6 +1,6 @@
 //! Every level this CPU runs against the scalar oracle, and the memory the kernels read.
 //!
-//! The modules that make no threads are also run without a harness by `tests/neon`, under emulation; hence the macro
+//! The modules that make no threads are also run without a harness by `tests/emulated`, under emulation; hence the macro
 //! that declares their tests.
 
 /// Declares tests, here in the usual way.

@@ -196,6 +196,9 @@ fn a_write_that_finds_the_disk_full_is_cut_and_tried_again() {
             assert_eq!(outcome.unwrap_err().kind(), StorageErrorKind::Full);
         }
         assert_eq!((wal.durable(), wal.last()), (SeqNo(3), SeqNo(9)));
+        let end: usize = 32 + (1..=3).map(|seq| (40 + body(seq).len()).next_multiple_of(8)).sum::<usize>();
+        let content = dir.read("wal-00000000000000000001.log").unwrap();
+        assert_eq!(content.len(), end, "nothing of the record that did not fit stays");
         for seed in 0..10 {
             check_recovered(&(Arc::new(disk.crash(seed)) as _), Known { must: 3, may: 9, purged: 0 });
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use dvse_storage::{
     Bytes, DirEntry, Directory, DirectoryError, FaultyDirectory, FileHandle, LockGuard, MemDirectory,
@@ -176,7 +177,7 @@ impl GateKeeper {
     }
 
     fn wait_for_arrival(&self, sync: u64) {
-        while self.arrivals.recv().unwrap() < sync {}
+        while self.arrivals.recv_timeout(Duration::from_secs(60)).unwrap() < sync {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tests of `tests/it` that make no threads, without a harness: for user-mode emulators that cannot run the
-//! threads of the usual one. Runs on any architecture; `.ci/neon` runs it for AArch64.
+//! threads of the usual one, and for whole-machine emulators that start it in place of a system. Runs on any
+//! architecture; `.ci/neon` runs it for AArch64, `emulate-avx512` beside this file for AVX-512.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, though not by attribute")]
 
@@ -51,5 +52,9 @@ fn main() -> ExitCode {
     }
     let levels: Vec<&str> = dvse_simd::available().iter().map(|level| level.name()).collect();
     println!("levels {}: {failed} failed", levels.join(" "));
+    // Started in place of a system, the program must stay, or the kernel halts before the console is written.
+    while std::process::id() == 1 {
+        std::thread::park();
+    }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -63,7 +63,7 @@ pub struct Table {
 }
 
 /// A cell longer than this is cut, so that a row fits a wide terminal.
-const CELL_CHARS_MAX: usize = 72;
+const CELL_CHARS_MAX: usize = 64;
 
 impl Table {
     /// An empty table. A column whose cells all look like numbers stands to the right.

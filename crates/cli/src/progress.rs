@@ -140,10 +140,15 @@ impl Task {
     /// Ends the task and says what it took.
     pub fn finish(self) -> Taken {
         let taken = Taken { steps: self.done - self.start_at, time: self.started.elapsed() };
+        let last = if self.start_at == 0 {
+            String::new()
+        } else {
+            format!(", the last {} of them", grouped(taken.steps))
+        };
         let line = format!(
-            "{:>8} {} {} in {:.1} s, {} a second",
+            "{:>8} {} {}{last} in {:.1} s, {} a second",
             self.label,
-            grouped(taken.steps),
+            grouped(self.done),
             self.unit,
             taken.time.as_secs_f64(),
             grouped(taken.rate() as u64)

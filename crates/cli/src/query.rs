@@ -1,5 +1,7 @@
 //! `dvse query`: asks a collection a question in words. The server embeds the text.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, Connection, segment};
@@ -115,18 +117,24 @@ pub fn parse_filter(text: &str) -> Result<Value> {
     Ok(filter)
 }
 
-/// How many payload fields a table shows when none are named.
-const FIELDS_MAX: usize = 4;
+/// How many payload fields a table shows when none are named: those that most hits have and that are
+/// short, as they fit best.
+const FIELDS_MAX: usize = 5;
 
 fn table_of(hits: &[Value], fields: &[String]) -> Table {
     let payloads = || hits.iter().filter_map(|hit| hit.get("payload")?.as_object());
     let mut columns = fields.to_vec();
     if columns.is_empty() {
-        for key in payloads().flat_map(Map::keys) {
-            if !columns.contains(key) && columns.len() < FIELDS_MAX {
-                columns.push(key.clone());
-            }
+        // For each field, how many hits lack it, and how long its values are: common and short ones come first.
+        let mut fields: BTreeMap<&String, (usize, usize)> = BTreeMap::new();
+        for (key, value) in payloads().flatten() {
+            let (lacking, length) = fields.entry(key).or_insert((hits.len(), 0));
+            *lacking -= 1;
+            *length += cell(value).chars().count();
         }
+        let mut ranked: Vec<_> = fields.into_iter().map(|(key, rank)| (rank, key)).collect();
+        ranked.sort_unstable();
+        columns.extend(ranked.into_iter().take(FIELDS_MAX).map(|(_, key)| key.clone()));
     }
     let mut table = Table::new(["score", "id"].into_iter().map(str::to_owned).chain(columns.iter().cloned()));
     for hit in hits {
@@ -160,7 +168,7 @@ mod tests {
             json!({"id": 8, "score": 0.25, "payload": {"extra": null, "pos": "verb"}}),
         ];
         let lines = table_of(&hits, &[]).lines();
-        assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["score", "id", "pos", "words", "extra"]);
+        assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["score", "id", "pos", "extra", "words"]);
         assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["0.5000", "7", "noun", "a,", "b"]);
         assert_eq!(table_of(&hits, &["words".to_owned()]).lines()[0].trim_end(), " score  id  words");
     }

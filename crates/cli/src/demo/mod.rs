@@ -7,6 +7,7 @@ mod ask;
 mod dictionary;
 mod fill;
 mod folder;
+mod index;
 mod measure;
 mod paste;
 
@@ -17,7 +18,7 @@ use dvse_embed::StaticEmbedder;
 use crate::config::NodeSettings;
 use crate::failure::Result;
 use crate::node::RunningNode;
-use crate::output::{Output, grouped};
+use crate::output::Output;
 use crate::progress::Board;
 
 /// The collection of the demo.
@@ -79,34 +80,7 @@ fn show(arguments: &DemoArguments, node: &RunningNode, started: Instant, output:
     fill::fill(&collection, &embedder, &board, &|| node.stop_asked())?;
     ask::answer_samples(&collection, &embedder, output)?;
     output.line(format!("first answers {:.1} s after the start", started.elapsed().as_secs_f64()))?;
-    let mut told = false;
-    let mut task = None;
-    let mut interrupted = false;
-    collection.settle(&mut |indexed, rows| {
-        let task = task.get_or_insert_with(|| {
-            let mut task = board.task("index", "vectors", Some(rows as u64));
-            task.resume_at(indexed as u64);
-            task
-        });
-        task.set(indexed as u64);
-        if !told && started.elapsed() > PATIENCE && indexed < rows {
-            told = true;
-            board.say(&format!(
-                "the index covers {} of {} meanings; the rest is compared one by one, so {} can be asked already",
-                grouped(indexed as u64),
-                grouped(rows as u64),
-                node.url()
-            ));
-        }
-        interrupted = node.stop_asked();
-        !interrupted
-    })?;
-    if interrupted {
-        return Err(Interrupted.into());
-    }
-    if let Some(task) = task {
-        task.finish();
-    }
+    index::wait(&collection, node, &board, started + PATIENCE)?;
     measure::measure(&collection, &embedder, output, &|| node.stop_asked())?;
     paste::print(node, &embedder, arguments.exit, output)
 }

@@ -70,7 +70,7 @@ impl NodeSettings {
                 Failure::new(format!("--setting {pair:?} is not SECTION.KEY=VALUE"))
                     .with_help("an example is --setting storage.background_threads=2")
             })?;
-            raw.set(key.trim(), value)?;
+            raw.set(key.trim(), value).help(|| "dvse config show lists the settings there are".to_owned())?;
         }
         if let Some(data) = &self.data {
             raw.set("storage.data", &data.to_string_lossy())?;

@@ -169,11 +169,13 @@ fn check_shapes(arguments: &AnnArguments, base: &Matrix, queries: &Matrix) -> Re
     }
     for (path, matrix) in [(&arguments.base, base), (&arguments.queries, queries)] {
         if matrix.rows == 0 || matrix.dim == 0 {
-            return Err(Failure::new(format!("{} holds no vectors", path.display())));
+            let message = format!("{} holds no vectors", path.display());
+            return Err(Failure::new(message).with_help("give a file with at least one"));
         }
     }
     if arguments.k as usize > base.rows {
-        return Err(Failure::new(format!("--k is {}, but the base has {} vectors", arguments.k, base.rows)));
+        let message = format!("--k is {}, but the base has {} vectors", arguments.k, base.rows);
+        return Err(Failure::new(message).with_help("ask for fewer neighbours with --k"));
     }
     Ok(())
 }

@@ -40,7 +40,8 @@ pub fn build(arguments: &AnnArguments, base: &Matrix, level: Level, board: &Boar
     let (index, params): (Box<dyn AnnIndex>, Value) = match arguments.index {
         IndexName::Flat => {
             if let Some(key) = set.keys().next() {
-                return Err(Failure::new(format!("a flat index has no parameter {key:?}")));
+                return Err(Failure::new(format!("a flat index has no parameter {key:?}"))
+                    .with_help("leave out --set, or build a graph with --index hnsw"));
             }
             (Box::new(FlatIndex::new(Rows::Sealed(rows), metric).with_level(level)), json!({}))
         }
@@ -134,7 +135,7 @@ fn hnsw_params(settings: &BTreeMap<String, f64>) -> Result<HnswParams> {
             }
         }
     }
-    params.check()?;
+    params.check().help(|| "dvse bench ann --help names the parameters".to_owned())?;
     Ok(params)
 }
 

@@ -64,7 +64,7 @@ pub struct Server {
 impl Server {
     pub fn start(data: &Path) -> Server {
         let mut command = command();
-        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data).env("DVSE__LOG__FILTER", "warn");
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -73,7 +73,7 @@ fn files_that_cannot_be_read_are_named() {
         (file("empty.jsonl", ""), "holds no points"),
         (file("text.jsonl", "\n{\"id\":1,\"vector\":[1]}\nhello\n"), "line 3 of"),
         (file("bare.jsonl", "{\"id\":1}\n"), "no vector in its field \"vector\""),
-        (file("text.npy", "hello"), "no known format"),
+        (file("text.vec", "hello"), "no known format"),
     ] {
         let error = server.dvse(&["import", &path, "-c", "x"]).failed();
         assert!(error.contains(expect), "{path}: {error}");

@@ -29,7 +29,7 @@ fn a_stopped_server_has_its_collections_at_the_next_start() {
 fn settings_are_shown_with_their_origin() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dvse.toml");
-    std::fs::write(&file, "[server]\nhttp = \"127.0.0.1:1\"\n[log]\nformat = \"json\"\n").unwrap();
+    std::fs::write(&file, "[server]\nhttp = \"127.0.0.1:1\"\n[log]\nfilter = \"warn\"\n").unwrap();
     let ran = command()
         .args(["config", "show", "--format", "jsonl", "--data", "here"])
         .env("DVSE_CONFIG", &file)
@@ -44,6 +44,6 @@ fn settings_are_shown_with_their_origin() {
     };
     assert_eq!(of("storage.data"), "here from flag");
     assert_eq!(of("server.http"), "127.0.0.1:2 from environment DVSE__SERVER__HTTP");
-    assert_eq!(of("log.format"), format!("json from file {}", file.display()));
+    assert_eq!(of("log.filter"), format!("warn from file {}", file.display()));
     assert!(of("storage.background_threads").ends_with("from default"));
 }

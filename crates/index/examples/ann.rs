@@ -5,8 +5,8 @@
 //!     --base base.npy --queries queries.npy --truth gt.npy --metric cosine --ef 16,32,64,128
 //! ```
 //!
-//! Reads npy (f4, f2, u1) and idx (u1) files. With `--serve` it reads `ef` values from standard input, one a line,
-//! and answers each with one JSON line, so that another program can take turns with it.
+//! Reads npy (f4, f2, u1) and idx (u1) files. With `--serve` it reads lines of `ef [rows_ahead lines expansions]`
+//! from standard input and answers each with one JSON line, so that another program can take turns with it.
 
 #![expect(clippy::print_stdout, reason = "a measuring program prints what it measured")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measuring program may stop")]
@@ -60,6 +60,20 @@ fn read_npy(bytes: &[u8]) -> Matrix {
     Matrix { values, rows, dim }
 }
 
+/// Processor time of this thread in seconds, where the system tells it.
+fn thread_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split_whitespace().next().and_then(|field| field.parse::<f64>().ok());
+    nanoseconds.map_or(f64::NAN, |time| time / 1e9)
+}
+
+/// Processor time of this process in seconds (in hundredths), where the system tells it.
+fn process_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 struct Run {
     index: SealedHnsw,
     queries: Matrix,
@@ -74,10 +88,11 @@ impl Run {
         let mut scratch = Scratch::new();
         let params = SearchParams::new(self.k, ef);
         let mut out = Vec::new();
-        let mut recalls = Vec::new();
+        let mut found_all = Vec::with_capacity(self.truth.len());
         let (mut distances, mut hops, mut seconds) = (0, 0, 0.0);
         let mut times = Vec::new();
-        for (query, truth) in self.queries.values.chunks_exact(self.queries.dim).zip(&self.truth) {
+        let cpu = thread_seconds();
+        for query in self.queries.values.chunks_exact(self.queries.dim).take(self.truth.len()) {
             let start = Instant::now();
             let stats = self.index.search(query, &params, RowSet::All, &mut scratch, &mut out).unwrap();
             let took = start.elapsed().as_secs_f64();
@@ -86,17 +101,21 @@ impl Run {
             distances += stats.distances;
             hops += stats.hops;
             let found: Vec<f32> = out.iter().map(|neighbor| neighbor.distance).collect();
-            recalls.push(recall_at(self.k, &found, truth, 1e-5));
+            found_all.push(found);
         }
+        let cpu = thread_seconds() - cpu;
         times.sort_unstable_by(f64::total_cmp);
         let n = self.truth.len() as f64;
+        let pairs = found_all.iter().zip(&self.truth);
+        let recalls: Vec<f32> = pairs.map(|(found, truth)| recall_at(self.k, found, truth, 1e-5)).collect();
         let recall = RecallSummary::of(&recalls).unwrap();
         format!(
-            "{{\"ef\":{ef},\"recall\":{:.4},\"recall_p5\":{:.2},\"qps\":{:.0},\"p50_us\":{:.0},\"p99_us\":{:.0},\
+            "{{\"ef\":{ef},\"recall\":{:.4},\"recall_p5\":{:.2},\"qps\":{:.0},\"qps_cpu\":{:.0},\"p50_us\":{:.0},\"p99_us\":{:.0},\
              \"distances\":{:.0},\"hops\":{:.1}}}",
             recall.mean,
             recall.p5,
             n / seconds,
+            n / cpu,
             times[times.len() / 2] * 1e6,
             times[times.len() * 99 / 100] * 1e6,
             distances as f64 / n,
@@ -157,18 +176,19 @@ fn main() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let rows = Rows::Growing(reader);
     let growing = GrowingHnsw::new(rows, base.rows as u32, metric, params).unwrap();
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), process_seconds());
     growing.link(base.rows as u32, false, &pool, &|| false).unwrap();
     let linked_s = start.elapsed().as_secs_f64();
     let unreached = growing.linked() - growing.reachable();
     growing.link(base.rows as u32, true, &pool, &|| false).unwrap();
     let build_s = start.elapsed().as_secs_f64();
+    let build_cpu_s = process_seconds() - cpu;
     let mut sections = MemorySections::new();
     growing.persist(&mut sections).unwrap();
     let layer0 = sections.iter().find(|(name, _)| *name == "hnsw.layer0").unwrap().1;
     let edges = layer0.chunks_exact(4).filter(|id| *id != [255; 4]).count();
     println!(
-        "{{\"build_s\":{build_s:.2},\"linked_s\":{linked_s:.2},\"build_threads\":{threads},\"n\":{},\"dim\":{},\
+        "{{\"build_s\":{build_s:.2},\"build_cpu_s\":{build_cpu_s:.2},\"linked_s\":{linked_s:.2},\"build_threads\":{threads},\"n\":{},\"dim\":{},\
          \"degree\":{:.1},\"index_mib\":{:.1},\"unreached_before_flush\":{unreached},\"reachable\":{}}}",
         base.rows,
         base.dim,
@@ -183,10 +203,18 @@ fn main() {
     let truth = truth_distances(&rows, metric, &queries, &text("truth", ""), k);
     queries.rows = queries.rows.min(truth.len());
     let index = SealedHnsw::open(&sections, rows, metric).unwrap().with_traversal(traversal);
-    let run = Run { index, queries, truth, k };
+    let mut run = Run { index, queries, truth, k };
     if options.contains_key("serve") {
         for line in std::io::stdin().lock().lines() {
-            let Ok(ef) = line.unwrap().trim().parse() else { return };
+            let line = line.unwrap();
+            let mut numbers =
+                line.split_whitespace().map(|number| number.parse::<usize>().expect("a number"));
+            let Some(ef) = numbers.next() else { return };
+            let rest: Vec<usize> = numbers.collect();
+            if let [rows_ahead, lines, expansions] = rest[..] {
+                let prefetch = Prefetch { rows_ahead, lines };
+                run.index = run.index.with_traversal(Traversal { expansions, prefetch });
+            }
             println!("{}", run.measure(ef));
             std::io::stdout().flush().unwrap();
         }

@@ -8,18 +8,23 @@ use std::marker::PhantomData;
 use dvse_simd::Isa;
 use dvse_types::Metric;
 
+use crate::candidates::pack;
 use crate::vectors::VectorView;
 
 /// Distances from one query to rows.
+///
+/// The methods are calls, not inlined into the traversal: each is compiled for its instruction set as a whole and
+/// does enough work (four rows or more, but for `score`) to outweigh the call, and the traversal stays small.
 pub(crate) trait DistanceComputer {
-    /// Asks for the first `lines` cache lines of what scoring `row` will read.
-    fn prefetch(&self, row: u32, lines: usize);
-
     /// The distance to one row.
     fn score(&self, row: u32) -> f32;
 
     /// The distances to four rows; the query is read once for all four.
     fn score4(&self, rows: [u32; 4]) -> [f32; 4];
+
+    /// Scores rows into packed keys, asking for later rows while earlier ones are scored, and replaces `fresh` with
+    /// the keys below `bound`, in the order of `batch`.
+    fn score_batch(&self, batch: &[u32], bound: u64, fresh: &mut Vec<u64>, prefetch: Prefetch);
 }
 
 /// A metric as kernels. Zero-sized: the metric is chosen once a search, by [`with_kernel!`].
@@ -109,6 +114,16 @@ pub(crate) fn usable_alpha(metric: Metric, alpha: f32) -> f32 {
     }
 }
 
+/// Up to which distance two rows count as equal. For cosine that covers the rounding of unit vectors; inner products
+/// do not tell equal rows from others.
+pub(crate) fn twin_distance(metric: Metric) -> f32 {
+    match metric {
+        Metric::L2 => 0.0,
+        Metric::Cosine => 1e-6,
+        Metric::InnerProduct => f32::NEG_INFINITY,
+    }
+}
+
 /// Full-precision rows.
 pub(crate) struct RowComputer<'a, I, V, K> {
     isa: I,
@@ -126,62 +141,52 @@ impl<'a, I: Isa, V: VectorView, K: Kernel> RowComputer<'a, I, V, K> {
 }
 
 impl<I: Isa, V: VectorView, K: Kernel> DistanceComputer for RowComputer<'_, I, V, K> {
-    #[inline(always)]
-    fn prefetch(&self, row: u32, lines: usize) {
-        self.isa.prefetch(self.rows.row(row), lines);
-    }
-
-    #[inline(always)]
+    #[inline(never)]
     fn score(&self, row: u32) -> f32 {
-        K::one(self.isa, self.query, self.rows.row(row))
+        self.isa.vectorize(|| K::one(self.isa, self.query, self.rows.row(row)))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn score4(&self, rows: [u32; 4]) -> [f32; 4] {
-        K::four(self.isa, self.query, rows.map(|row| self.rows.row(row)))
+        self.isa.vectorize(|| K::four(self.isa, self.query, rows.map(|row| self.rows.row(row))))
+    }
+
+    #[inline(never)]
+    fn score_batch(&self, batch: &[u32], bound: u64, fresh: &mut Vec<u64>, prefetch: Prefetch) {
+        self.isa.vectorize(|| self.score_rows(batch, bound, fresh, prefetch));
     }
 }
 
-/// Scores a batch of rows into packed keys, four at a time, asking for later rows while earlier ones are scored,
-/// and keeps those below `bound` in `fresh` (which is overwritten).
-///
-/// The rows below `ahead` positions in front are asked for as the scoring goes; the caller has not prefetched.
-#[inline(always)]
-pub(crate) fn score_batch<C: DistanceComputer>(
-    computer: &C,
-    batch: &[u32],
-    bound: u64,
-    fresh: &mut Vec<u64>,
-    prefetch: Prefetch,
-) {
-    fresh.clear();
-    fresh.resize(batch.len(), 0);
-    let mut kept = 0;
-    for row in batch.iter().take(prefetch.rows_ahead) {
-        computer.prefetch(*row, prefetch.lines);
-    }
-    let mut fours = batch.chunks_exact(4);
-    let mut position = 0;
-    for four in fours.by_ref() {
-        for row in batch.iter().skip(position + prefetch.rows_ahead).take(4) {
-            computer.prefetch(*row, prefetch.lines);
+impl<I: Isa, V: VectorView, K: Kernel> RowComputer<'_, I, V, K> {
+    #[inline(always)]
+    fn score_rows(&self, batch: &[u32], bound: u64, fresh: &mut Vec<u64>, prefetch: Prefetch) {
+        fresh.clear();
+        fresh.resize(batch.len(), 0);
+        let mut kept = 0;
+        for row in batch.iter().take(prefetch.rows_ahead) {
+            self.isa.prefetch(self.rows.row(*row), prefetch.lines);
         }
-        position += 4;
-        let rows = [four[0], four[1], four[2], four[3]];
-        let distances = computer.score4(rows);
-        for (distance, row) in distances.into_iter().zip(rows) {
-            let key = crate::candidates::pack(distance, row);
-            // Written always, kept by moving on: no branch that the data decides.
+        let mut ahead = batch.iter().skip(prefetch.rows_ahead);
+        let (fours, rest) = batch.as_chunks::<4>();
+        for rows in fours {
+            for row in ahead.by_ref().take(4) {
+                self.isa.prefetch(self.rows.row(*row), prefetch.lines);
+            }
+            let distances = K::four(self.isa, self.query, rows.map(|row| self.rows.row(row)));
+            for (distance, row) in distances.into_iter().zip(rows) {
+                let key = pack(distance, *row);
+                // Written always, kept by moving on: no branch that the data decides.
+                fresh[kept] = key;
+                kept += usize::from(key < bound);
+            }
+        }
+        for row in rest {
+            let key = pack(K::one(self.isa, self.query, self.rows.row(*row)), *row);
             fresh[kept] = key;
             kept += usize::from(key < bound);
         }
+        fresh.truncate(kept);
     }
-    for row in fours.remainder() {
-        let key = crate::candidates::pack(computer.score(*row), *row);
-        fresh[kept] = key;
-        kept += usize::from(key < bound);
-    }
-    fresh.truncate(kept);
 }
 
 /// How far ahead of the scoring rows are asked for.

@@ -7,7 +7,7 @@ use dvse_types::Metric;
 
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::candidates::{ROWS_MAX, unpack_distance, unpack_row};
-use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer, score_batch, with_kernel};
+use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer, with_kernel};
 use crate::row_set::RowSet;
 use crate::scratch::{Beam, Scratch};
 use crate::sections::SectionSink;
@@ -84,7 +84,6 @@ struct ScanOp<'a, V, K> {
 impl<V: VectorView, K: Kernel> Op for ScanOp<'_, V, K> {
     type Output = SearchStats;
 
-    #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> SearchStats {
         let computer = RowComputer::new(isa, self.kernel, self.query, self.view);
         let mut stats = SearchStats { covered: VectorView::len(self.view), ..SearchStats::default() };
@@ -111,7 +110,6 @@ impl<V: VectorView, K: Kernel> Op for ScanOp<'_, V, K> {
     }
 }
 
-#[inline(always)]
 fn push<C: DistanceComputer>(computer: &C, beam: &mut Beam, row: u32, stats: &mut SearchStats) {
     beam.batch.push(row);
     if beam.batch.len() == BLOCK_ROWS {
@@ -119,11 +117,9 @@ fn push<C: DistanceComputer>(computer: &C, beam: &mut Beam, row: u32, stats: &mu
     }
 }
 
-#[inline(always)]
 fn flush<C: DistanceComputer>(computer: &C, beam: &mut Beam, stats: &mut SearchStats) {
     // Neighbouring rows are one stream that the hardware follows by itself; only scattered ones need asking.
-    score_batch(
-        computer,
+    computer.score_batch(
         &beam.batch,
         beam.pool.bound(),
         &mut beam.fresh,
@@ -135,7 +131,6 @@ fn flush<C: DistanceComputer>(computer: &C, beam: &mut Beam, stats: &mut SearchS
 }
 
 /// Calls `f` with each set bit within `range`, ascending.
-#[inline(always)]
 fn for_each_set_bit(words: &[u64], range: Range<u32>, mut f: impl FnMut(u32)) {
     let first = (range.start / 64) as usize;
     let last = (range.end as usize).div_ceil(64).min(words.len());

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 
 use super::adjacency::{Adjacency, Slot};
 use crate::candidates::{pack, unpack_row};
-use crate::computer::{DistanceComputer, Prefetch, score_batch};
+use crate::computer::{DistanceComputer, Prefetch};
 use crate::row_set::RowSet;
 use crate::scratch::Beam;
 
@@ -69,7 +69,6 @@ impl StopRule for WholeBeam {
 }
 
 /// Moves greedily towards the query on one layer; returns the local optimum and its distance.
-#[inline(always)]
 pub(crate) fn greedy_descent<A: Adjacency, C: DistanceComputer>(
     graph: &A,
     computer: &C,
@@ -83,7 +82,7 @@ pub(crate) fn greedy_descent<A: Adjacency, C: DistanceComputer>(
         beam.batch.clear();
         let slots = graph.slots(query.layer, unpack_row(best));
         beam.batch.extend(slots.iter().map(Slot::get).filter(|row| *row < query.limit));
-        score_batch(computer, &beam.batch, best, &mut beam.fresh, query.traversal.prefetch);
+        computer.score_batch(&beam.batch, best, &mut beam.fresh, query.traversal.prefetch);
         counters.distances += beam.batch.len() as u64;
         counters.hops += 1;
         match beam.fresh.iter().min() {
@@ -94,7 +93,6 @@ pub(crate) fn greedy_descent<A: Adjacency, C: DistanceComputer>(
 }
 
 /// Gathers the unvisited neighbours of a row into the batch and marks them visited.
-#[inline(always)]
 fn gather<A: Adjacency>(graph: &A, query: &LayerQuery, row: u32, beam: &mut Beam) {
     let slots = graph.slots(query.layer, row);
     let mut kept = beam.batch.len();
@@ -110,7 +108,6 @@ fn gather<A: Adjacency>(graph: &A, query: &LayerQuery, row: u32, beam: &mut Beam
 }
 
 /// Searches one layer from `starts`; the beam's pool then holds the best `ef` rows found.
-#[inline(always)]
 pub(crate) fn beam_search<A: Adjacency, C: DistanceComputer, S: StopRule>(
     graph: &A,
     computer: &C,
@@ -142,7 +139,7 @@ pub(crate) fn beam_search<A: Adjacency, C: DistanceComputer, S: StopRule>(
             // Most often the next to be expanded; its slots arrive while this batch is scored.
             graph.prefetch(next);
         }
-        score_batch(computer, &beam.batch, beam.pool.bound(), &mut beam.fresh, query.traversal.prefetch);
+        computer.score_batch(&beam.batch, beam.pool.bound(), &mut beam.fresh, query.traversal.prefetch);
         counters.distances += beam.batch.len() as u64;
         beam.pool.merge(&mut beam.fresh);
         if counters.distances >= budget {
@@ -153,7 +150,6 @@ pub(crate) fn beam_search<A: Adjacency, C: DistanceComputer, S: StopRule>(
 }
 
 /// Empties the beam and scores the starts; their keys are left in `fresh`.
-#[inline(always)]
 fn begin<C: DistanceComputer>(
     computer: &C,
     query: &LayerQuery,
@@ -169,7 +165,7 @@ fn begin<C: DistanceComputer>(
             beam.batch.push(*row);
         }
     }
-    score_batch(computer, &beam.batch, u64::MAX, &mut beam.fresh, query.traversal.prefetch);
+    computer.score_batch(&beam.batch, u64::MAX, &mut beam.fresh, query.traversal.prefetch);
     counters.distances += beam.batch.len() as u64;
 }
 
@@ -178,7 +174,6 @@ fn begin<C: DistanceComputer>(
 ///
 /// The walk ends when `ef` rows of the set are held and no nearer candidate is left, or when candidates or the
 /// budget run out. A set of few rows makes it long: that is what `max_distances` is for.
-#[inline(always)]
 pub(crate) fn masked_search<A: Adjacency, C: DistanceComputer>(
     graph: &A,
     computer: &C,
@@ -218,7 +213,7 @@ pub(crate) fn masked_search<A: Adjacency, C: DistanceComputer>(
         if let Some(Reverse(next)) = beam.frontier.peek() {
             graph.prefetch(unpack_row(*next));
         }
-        score_batch(computer, &beam.batch, beam.pool.bound(), &mut beam.fresh, query.traversal.prefetch);
+        computer.score_batch(&beam.batch, beam.pool.bound(), &mut beam.fresh, query.traversal.prefetch);
         counters.distances += beam.batch.len() as u64;
     }
 }

@@ -22,7 +22,7 @@ use super::levels::level_of;
 use super::params::HnswParams;
 use super::search::descend;
 use crate::candidates::unpack_row;
-use crate::computer::{Kernel, score_batch, usable_alpha, with_kernel};
+use crate::computer::{DistanceComputer, Kernel, with_kernel};
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::beam_search::{Counters, LayerQuery, WholeBeam, beam_search};
 use crate::graph::growing::{Full, GrowingGraph};
@@ -49,7 +49,6 @@ struct Worker {
     beam: Beam,
     candidates: Vec<u64>,
     taken: Vec<u64>,
-    rejected: Vec<u64>,
 }
 
 /// What the linker keeps between batches.
@@ -220,11 +219,10 @@ struct ChooseOp<'a, V, K> {
 impl<V: VectorView, K: Kernel> Op for ChooseOp<'_, V, K> {
     type Output = ();
 
-    #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let LinkSpace { graph, rows, metric, params, .. } = *self.space;
         let space = RowSpace { isa, kernel: self.kernel, rows };
-        let Worker { beam, candidates, taken, rejected } = self.worker;
+        let Worker { beam, candidates, taken } = self.worker;
         let computer = space.computer(self.row);
         let level = graph.level(self.row);
         let mut counters = Counters::default();
@@ -240,22 +238,19 @@ impl<V: VectorView, K: Kernel> Op for ChooseOp<'_, V, K> {
             } else {
                 beam.pool.reset(usize::from(params.ef_construction));
             }
-            // Rows of the batch before this one: on upper layers there are few, so all are looked at.
+            // Rows of the batch before this one. All of them are looked at: data often comes in an order in which
+            // the nearest rows follow each other.
             beam.batch.clear();
-            let mates = (self.first..self.row).filter(|mate| layer > 0 && graph.level(*mate) >= layer);
+            let mates = (self.first..self.row).filter(|mate| graph.level(*mate) >= layer);
             beam.batch.extend(mates);
             let bound = beam.pool.bound();
-            score_batch(&computer, &beam.batch, bound, &mut beam.fresh, params.traversal.prefetch);
+            computer.score_batch(&beam.batch, bound, &mut beam.fresh, params.traversal.prefetch);
             beam.pool.merge(&mut beam.fresh);
 
             candidates.clear();
             candidates.extend(beam.pool.keys().iter().map(|key| key & !1));
-            let rule = PruneRule {
-                keep_max: usize::from(params.m),
-                alpha: usable_alpha(metric, params.alpha),
-                fill: false,
-            };
-            select_neighbours(&space, candidates, rule, taken, rejected);
+            let rule = PruneRule::new(metric, params.alpha, usize::from(params.m));
+            select_neighbours(&space, candidates, rule, taken);
             graph.set_list(layer, self.row, taken.iter().map(|key| unpack_row(*key)));
             self.edges.extend(taken.iter().map(|key| BackEdge {
                 layer,
@@ -277,11 +272,10 @@ struct LinkBackOp<'a, V, K> {
 impl<V: VectorView, K: Kernel> Op for LinkBackOp<'_, V, K> {
     type Output = ();
 
-    #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let LinkSpace { graph, rows, metric, params, .. } = *self.space;
         let Some(BackEdge { layer, host, .. }) = self.group.first().copied() else { return };
-        let Worker { beam, candidates, taken, rejected } = self.worker;
+        let Worker { beam, candidates, taken } = self.worker;
         let slots = graph.slots(layer, host);
         beam.batch.clear();
         beam.batch.extend(slots.iter().map(Slot::get).filter(|id| *id != EMPTY));
@@ -291,15 +285,14 @@ impl<V: VectorView, K: Kernel> Op for LinkBackOp<'_, V, K> {
             return;
         }
         let space = RowSpace { isa, kernel: self.kernel, rows };
-        score_batch(&space.computer(host), &beam.batch, u64::MAX, &mut beam.fresh, params.traversal.prefetch);
+        space.computer(host).score_batch(&beam.batch, u64::MAX, &mut beam.fresh, params.traversal.prefetch);
         candidates.clear();
         candidates.extend(&beam.fresh);
         candidates.extend(self.group.iter().map(|edge| edge.key));
         candidates.sort_unstable();
         candidates.dedup();
-        let rule =
-            PruneRule { keep_max: slots.len(), alpha: usable_alpha(metric, params.alpha), fill: false };
-        select_neighbours(&space, candidates, rule, taken, rejected);
+        let rule = PruneRule::new(metric, params.alpha, slots.len());
+        select_neighbours(&space, candidates, rule, taken);
         graph.set_list(layer, host, taken.iter().map(|key| unpack_row(*key)));
     }
 }
@@ -316,7 +309,6 @@ struct HostsOp<'a, V, K> {
 impl<V: VectorView, K: Kernel> Op for HostsOp<'_, V, K> {
     type Output = ();
 
-    #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let graph = self.space.graph;
         let space = RowSpace { isa, kernel: self.kernel, rows: self.space.rows };

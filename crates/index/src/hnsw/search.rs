@@ -75,7 +75,6 @@ struct QueryOp<'a, A, V, K> {
 impl<A: Adjacency, V: VectorView, K: Kernel> Op for QueryOp<'_, A, V, K> {
     type Output = Counters;
 
-    #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> Counters {
         let mut counters = Counters::default();
         let computer = RowComputer::new(isa, self.kernel, self.query, self.rows);
@@ -92,7 +91,6 @@ impl<A: Adjacency, V: VectorView, K: Kernel> Op for QueryOp<'_, A, V, K> {
 }
 
 /// Moves greedily from the entry down to just above `layer`; returns where to begin on it.
-#[inline(always)]
 pub(super) fn descend<A: Adjacency, C: DistanceComputer>(
     graph: &A,
     computer: &C,

@@ -4,3 +4,5 @@
 
 mod data;
 mod exact;
+mod graph;
+mod sections;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,7 +17,7 @@ const POINTS: u64 = 700;
 fn line(id: u64) -> Value {
     let vector: Vec<f32> =
         (0..4_u8).map(|axis| ((id * 7 + u64::from(axis) * 13) % 97) as f32 / 8.0).collect();
-    json!({"id": id, "vector": vector, "payload": {"name": format!("n{id}"), "even": id % 2 == 0, "big": u64::MAX - id}})
+    json!({"id": id, "vector": vector, "payload": {"name": format!("n{id}"), "even": id.is_multiple_of(2), "big": u64::MAX - id}})
 }
 
 fn write_lines(path: &Path, lines: impl Iterator<Item = Value>) {
@@ -31,7 +31,7 @@ fn by_id(text: &str) -> BTreeMap<u64, Value> {
     points.map(|point| (point["id"].as_u64().unwrap(), point)).collect()
 }
 
-fn name(path: &PathBuf) -> &str {
+fn name(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

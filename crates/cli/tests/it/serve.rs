@@ -38,8 +38,8 @@ fn settings_are_shown_with_their_origin() {
         .unwrap();
     let shown = String::from_utf8(ran.stdout).unwrap();
     let of = |key: &str| {
-        let all = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let setting = all.filter(|setting| setting["setting"] == key).next_back().unwrap();
+        let mut all = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let setting = all.rfind(|setting| setting["setting"] == key).unwrap();
         format!("{} from {}", setting["value"].as_str().unwrap(), setting["from"].as_str().unwrap())
     };
     assert_eq!(of("storage.data"), "here from flag");

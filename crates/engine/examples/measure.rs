@@ -74,9 +74,12 @@ fn load(dir: &str, metric: &str, base: &str, rest: &[&str]) {
     });
     let seconds = started.elapsed().as_secs_f64();
     println!("ingest {seconds:.2} s, {:.0} rows/s, {:.1} MiB/s", rows as f64 / seconds, raw_mib / seconds);
+    println!("memory after ingest {}", memory());
     collection.settle(&mut |_, _| true).unwrap();
     println!("settled after {:.2} s, {:?}", started.elapsed().as_secs_f64(), collection.status());
+    println!("memory with the input {}", memory());
     drop(vectors);
+    println!("memory without the input {}", memory());
     println!(
         "memory {:.1} MiB above idle (input was {input_mib:.1}), {:.3} of raw",
         rss_mib() - idle_mib,
@@ -117,12 +120,14 @@ fn ask(collection: &Arc<EmbeddedCollection>, queries: &str, truth: Option<&str>)
     let view = collection.view();
     for (ef, exact) in [(32, false), (64, false), (128, false), (256, false), (0, true)] {
         let mut micros = Vec::new();
+        let mut distances = 0;
         let mut right = 0;
         for query in 0..count.min(if exact { 100 } else { count }) {
             let request = request(&values[query * dim..(query + 1) * dim], 10, ef, exact);
             let started = Instant::now();
             let found = view.search(&request).unwrap();
             micros.push(started.elapsed().as_secs_f64() * 1e6);
+            distances += found.stats.distances;
             if let Some((k, ids)) = &truth {
                 let nearest = &ids[query * k..query * k + 10];
                 right += found
@@ -136,11 +141,12 @@ fn ask(collection: &Arc<EmbeddedCollection>, queries: &str, truth: Option<&str>)
         let total: f64 = micros.iter().sum();
         micros.sort_by(f64::total_cmp);
         println!(
-            "ef {ef:4} exact {exact:5}: recall@10 {:.4}, {:.0}/s, p50 {:.0} us, p99 {:.0} us",
+            "ef {ef:4} exact {exact:5}: recall@10 {:.4}, {:.0}/s, p50 {:.0} us, p99 {:.0} us, {} distances",
             right as f64 / (asked * 10) as f64,
             asked as f64 / total * 1e6,
             micros[asked / 2],
             micros[asked * 99 / 100],
+            distances / asked as u64,
         );
     }
 }
@@ -195,6 +201,13 @@ fn half(bits: u16) -> f32 {
         normal => f32::from_bits((u32::from(normal) << 13) + (112 << 23)),
     };
     if sign.is_sign_negative() { -magnitude } else { magnitude }
+}
+
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let lines: Vec<_> =
+        status.lines().filter(|line| line.starts_with("Rss") || line.starts_with("VmRSS")).collect();
+    lines.join(" ").replace('\t', " ")
 }
 
 fn rss_mib() -> f64 {

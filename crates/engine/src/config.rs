@@ -20,7 +20,8 @@ pub struct EngineConfig {
     /// Bytes of log after which the growing segment is sealed however small it is, default 256 MiB. Bounds the time
     /// to open a collection.
     pub wal_bytes_max: u64,
-    /// Bytes of one file of the log, default 64 MiB. A file is reserved as a whole, so that the disk is found full
+    /// Bytes of one file of the log, default 16 MiB. A log is emptied by whole files, and what is left is read again when
+    /// the collection is opened. A file is reserved as a whole, so that the disk is found full
     /// before a write is taken and not in the middle of it.
     pub wal_segment_bytes: u64,
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
@@ -36,7 +37,7 @@ impl Default for EngineConfig {
             growing_bytes_max: 256 << 20,
             tail_bytes_max: 96 << 20,
             wal_bytes_max: 256 << 20,
-            wal_segment_bytes: 64 << 20,
+            wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,
         }
     }

@@ -359,6 +359,10 @@ impl EmbeddedCollection {
             // What could not be purged now is purged with the next seal.
             drop(wal.purge_before(watermark.next()));
         }
+        if step == Step::Idle {
+            // Nothing else makes a buffered write durable when nothing is written after it.
+            self.make_log_durable(self.shard.applied())?;
+        }
         Ok(step)
     }
 

@@ -13,7 +13,7 @@ use crate::apply::next_number;
 use crate::build::GraphBuild;
 use crate::growing::{GrowError, GrowingSegment};
 use crate::manifest::{Manifest, ManifestSegment};
-use crate::merge::{MergeJob, MergePick, pick_merge};
+use crate::merge::{MergeJob, MergePick, is_dying, pick_merge};
 use crate::seal::{RowPick, SealError, write_data, write_field_index, write_graphs};
 use crate::sealed::{OpenSegmentError, SealedSegment};
 use crate::sections::{data_file, field_file, graph_file, live_file};
@@ -149,6 +149,10 @@ impl Maintainer {
         }
         if context.goal == Goal::Sealed {
             return Ok(Step::Idle);
+        }
+        if self.deaths_due(shard) {
+            shard.seal()?;
+            return Ok(Step::Worked);
         }
         if self.step_link(shard, context)? || self.step_job(shard, context)? {
             return Ok(Step::Worked);
@@ -292,6 +296,16 @@ impl Maintainer {
     /// since may be needed again when the log is replayed.
     pub(crate) fn merge_due(&self, shard: &Shard, settle: bool) -> Option<MergePick> {
         pick_merge(&self.base, settle, shard.config.growing_bytes_max as u64)
+    }
+
+    /// Whether rows have died in a segment that would be written anew if their death were durable.
+    fn deaths_due(&self, shard: &Shard) -> bool {
+        let view = shard.view();
+        let now = &view.state().segments;
+        self.base.segments.iter().any(|base| {
+            let newest = now.iter().find(|state| state.segment.id() == base.segment.id());
+            newest.is_some_and(|state| is_dying(&state.live) && !is_dying(&base.live))
+        })
     }
 
     fn step_field_index(

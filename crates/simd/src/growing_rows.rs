@@ -23,8 +23,9 @@ use std::sync::{Arc, OnceLock};
 use crate::aligned::{AlignedBuf, HugePages, OutOfMemory, padded_dim};
 use crate::prefetch::prefetch_read;
 
-/// Aimed size of a chunk in bytes: two huge pages. The rows of a chunk are the largest power of two that fits.
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// Aimed size of a chunk in bytes: two huge pages. The rows of a chunk are the largest power of two that fits. (Small
+/// under Miri, which could not get to a second chunk otherwise.)
+const CHUNK_BYTES: usize = if cfg!(miri) { 4096 } else { 4 * 1024 * 1024 };
 
 /// The largest number of chunks, which bounds the table made at the start to 4 MiB or so.
 const MAX_CHUNKS: usize = 128 * 1024;

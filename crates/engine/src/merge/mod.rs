@@ -4,4 +4,4 @@ mod execute;
 mod policy;
 
 pub(crate) use execute::MergeJob;
-pub(crate) use policy::{MergePick, pick_merge};
+pub(crate) use policy::{MergePick, is_dying, pick_merge};

@@ -1,5 +1,6 @@
 //! Which segments are to be merged.
 
+use crate::live_rows::LiveRows;
 use crate::segment::{Segment, SegmentId};
 use crate::view::ViewState;
 
@@ -48,6 +49,15 @@ pub(crate) fn pick_merge(base: &ViewState, settle: bool, small_bytes: u64) -> Op
     pick(candidates.collect(), settle, small_bytes)
 }
 
+/// Whether so many rows have died that a segment is to be written anew.
+pub(crate) fn is_dying(live: &LiveRows) -> bool {
+    too_many_dead(live.live().into(), live.dead().into())
+}
+
+fn too_many_dead(live: u64, dead: u64) -> bool {
+    dead * 100 > (live + dead) * DEAD_PERCENT_MAX
+}
+
 fn pick(mut candidates: Vec<Candidate>, settle: bool, small_bytes: u64) -> Option<MergePick> {
     candidates.sort_unstable_by_key(|candidate| (candidate.live, candidate.id));
     let all = |candidates: &[Candidate]| {
@@ -60,7 +70,7 @@ fn pick(mut candidates: Vec<Candidate>, settle: bool, small_bytes: u64) -> Optio
     if let Some(tier) = tier(&candidates) {
         return all(tier);
     }
-    let dying = candidates.iter().find(|one| one.dead * 100 > (one.live + one.dead) * DEAD_PERCENT_MAX)?;
+    let dying = candidates.iter().find(|one| too_many_dead(one.live, one.dead))?;
     all(std::slice::from_ref(dying))
 }
 

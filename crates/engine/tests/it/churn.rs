@@ -39,16 +39,18 @@ fn recall_stays_above_its_floor_after_every_point_was_replaced_three_times() {
         }
         collection.step().unwrap();
     }
+    // Segments may be so small here that all are scanned; once settled there is one, and it is walked.
     check_recall(&collection, &mut rng, "with work waiting");
     settle(&collection);
-    check_recall(&collection, &mut rng, "settled");
+    let walked = check_recall(&collection, &mut rng, "settled");
+    assert!(walked > 0, "no graph was walked");
     let status = collection.status();
     assert_eq!(status.health, Health::Green, "{status:?}");
     assert!(status.segments <= 4, "{status:?}");
     assert!(status.deleted_rows < status.points, "{status:?}");
 }
 
-fn check_recall(collection: &EmbeddedCollection, rng: &mut Rng, when: &str) {
+fn check_recall(collection: &EmbeddedCollection, rng: &mut Rng, when: &str) -> u64 {
     let view = collection.view();
     let mut right = 0;
     let mut walked = 0;
@@ -64,5 +66,5 @@ fn check_recall(collection: &EmbeddedCollection, rng: &mut Rng, when: &str) {
     }
     let recall = right as f64 / 1000.0;
     assert!(recall >= RECALL_FLOOR, "recall {recall} {when}");
-    assert!(walked > 0, "no graph was walked {when}");
+    walked
 }

@@ -11,7 +11,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut body = String::from(r#"{"points":["#);
     for id in 0..256 {
         let comma = if id == 0 { "" } else { "," };
-        write!(body, r#"{comma}{{"id":{id},"payload":{{"title":"point {id}","year":{}}},"vector":["#, 1900 + id)?;
+        write!(
+            body,
+            r#"{comma}{{"id":{id},"payload":{{"title":"point {id}","year":{}}},"vector":["#,
+            1900 + id
+        )?;
         for position in 0..384 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let value = ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.2;

@@ -26,7 +26,9 @@ impl Embedding {
         match field_model {
             Some(model) if !is_ours(model) => Err(RestError::misfit(
                 "model",
-                format!("the vectors of this field are of model {model:?}; those of {asked:?} cannot be mixed in"),
+                format!(
+                    "the vectors of this field are of model {model:?}; those of {asked:?} cannot be mixed in"
+                ),
             )),
             _ => Ok(()),
         }

@@ -2,7 +2,9 @@
 
 use axum::http::StatusCode;
 use dvse_embed::EmbedError;
-use dvse_types::{Classify, ErrorKind, InvalidSchema, InvalidVector, ParsePathError, ParsePointIdError, PointId};
+use dvse_types::{
+    Classify, ErrorKind, InvalidSchema, InvalidVector, ParsePathError, ParsePointIdError, PointId,
+};
 
 use crate::status::{http_status, message_prefix};
 

@@ -92,7 +92,11 @@ impl RawConfig {
         };
         if limits.bodies_bytes_max < limits.body_bytes_max {
             let expected = format!("at least limits.body_bytes_max, {}", limits.body_bytes_max);
-            return Err(read.invalid("limits.bodies_bytes_max", limits.bodies_bytes_max.to_string(), expected));
+            return Err(read.invalid(
+                "limits.bodies_bytes_max",
+                limits.bodies_bytes_max.to_string(),
+                expected,
+            ));
         }
         Ok(Config {
             http: read.address("server.http")?,
@@ -121,7 +125,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn value(&self, key: &'static str) -> Result<&Value, ConfigError> {
-        let missing = || ConfigError::UnknownKey { key: key.to_owned(), origin: Origin::Default, nearest: None };
+        let missing =
+            || ConfigError::UnknownKey { key: key.to_owned(), origin: Origin::Default, nearest: None };
         self.raw.value(key).map(|(value, _)| value).ok_or_else(missing)
     }
 
@@ -141,8 +146,9 @@ impl Reader<'_> {
 
     fn number(&self, key: &'static str) -> Result<usize, ConfigError> {
         match self.value(key)? {
-            Value::Number(number) => usize::try_from(*number)
-                .map_err(|_| self.invalid(key, number.to_string(), "a size this machine can hold".to_owned())),
+            Value::Number(number) => usize::try_from(*number).map_err(|_| {
+                self.invalid(key, number.to_string(), "a size this machine can hold".to_owned())
+            }),
             other => Err(self.invalid(key, format!("{other:?}"), "a number".to_owned())),
         }
     }

@@ -31,11 +31,8 @@ pub fn reference_page() -> String {
             // Writing to a String cannot fail.
             let _ = write!(page, "\n## [{section}]\n");
         }
-        let default = if setting.default.is_empty() {
-            "empty".to_owned()
-        } else {
-            format!("`{}`", setting.default)
-        };
+        let default =
+            if setting.default.is_empty() { "empty".to_owned() } else { format!("`{}`", setting.default) };
         let _ = write!(
             page,
             "\n### `{name}`\n\n{}\n\n- values: {}\n- default: {default}\n- environment: `{}`\n",

@@ -136,7 +136,8 @@ async fn answer(
     request: Request,
 ) -> Result<Reply, RestError> {
     let headers = request.headers();
-    auth::check_origin(headers, &app.config.cors_origins).inspect_err(|_| app.telemetry.rejected("origin"))?;
+    auth::check_origin(headers, &app.config.cors_origins)
+        .inspect_err(|_| app.telemetry.rejected("origin"))?;
     if route.access != Access::Open {
         auth::check_key(headers, app.config.api_key.as_deref())
             .inspect_err(|_| app.telemetry.rejected("key"))?;
@@ -208,7 +209,11 @@ async fn read_body(
         let permit = Arc::clone(&admission.bodies).acquire_many_owned(reserve);
         let permit = permit.await.map_err(|_| RestError::Stopping)?;
         let body = axum::body::to_bytes(request.into_body(), max).await.map_err(|error| {
-            if is_length_limit(&error) { RestError::BodyTooLarge { max } } else { RestError::BodyBroken(error) }
+            if is_length_limit(&error) {
+                RestError::BodyTooLarge { max }
+            } else {
+                RestError::BodyBroken(error)
+            }
         })?;
         Ok((body, Some(permit)))
     };

@@ -20,6 +20,6 @@ mod vectors;
 mod write;
 
 pub use dispatch::router;
-pub use points::measure_upsert;
 pub use filter::{FilterLimits, filter_from_json};
+pub use points::measure_upsert;
 pub use routes::{Access, ROUTES, Route};

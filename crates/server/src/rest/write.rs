@@ -2,7 +2,8 @@
 
 use dvse_engine::EmbeddedCollection;
 use dvse_types::{
-    CollectionSchema, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, WriteBatch, WriteOp, depth,
+    CollectionSchema, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, WriteBatch, WriteOp,
+    depth,
 };
 use serde_json::{Value, json};
 
@@ -12,8 +13,8 @@ use crate::rest::call::Call;
 use crate::rest::fields::IdBody;
 use crate::rest::filter::{FilterBody, read_filter};
 use crate::rest::points::body::{
-    BatchBody, DeletePayloadBody, DeleteVectorsBody, OperationBody, OperationsBody, PointBody, PointVectorsBody,
-    SelectorBody, SetPayloadBody, UpdateVectorsBody, UpsertBody,
+    BatchBody, DeletePayloadBody, DeleteVectorsBody, OperationBody, OperationsBody, PointBody,
+    PointVectorsBody, SelectorBody, SetPayloadBody, UpdateVectorsBody, UpsertBody,
 };
 use crate::rest::reply::Reply;
 use crate::rest::vectors::{BatchVectorsBody, Documents, PendingVector, VectorBody, VectorsBody};
@@ -77,7 +78,8 @@ fn write(app: &App, call: &Call, operations: Vec<OperationBody>) -> Result<Vec<V
     let schema = collection.schema();
     let count = operations.len();
     let mut reader = Reader { app, schema: &schema, points: 0 };
-    let ops = operations.into_iter().map(|operation| reader.operation(operation)).collect::<Result<Vec<_>, _>>()?;
+    let ops =
+        operations.into_iter().map(|operation| reader.operation(operation)).collect::<Result<Vec<_>, _>>()?;
     let expected: Vec<Option<Vec<PointId>>> = ops.iter().map(must_exist).collect();
     // An operation on no points at all changes nothing and needs no place in the log.
     let nothing = ops.iter().all(|op| selected(op).is_some_and(<[PointId]>::is_empty));
@@ -200,7 +202,9 @@ impl Reader<'_> {
         body.update_filter.refuse("update_filter")?;
         match body.update_mode.as_deref() {
             None | Some("upsert") => {}
-            Some("insert_only" | "update_only") => return Err(RestError::unsupported("`update_mode` but upsert")),
+            Some("insert_only" | "update_only") => {
+                return Err(RestError::unsupported("`update_mode` but upsert"));
+            }
             Some(other) => return Err(RestError::misfit("update_mode", format!("{other:?} is no mode"))),
         }
         match (body.points, body.batch) {

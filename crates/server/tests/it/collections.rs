@@ -10,22 +10,64 @@ fn a_collection_is_made_shown_changed_and_dropped() {
     server.play(&[
         ("GET", "/collections", "", 200, json!({"result": {"collections": []}, "status": "ok"})),
         ("GET", "/collections/c/exists", "", 200, json!({"result": {"exists": false}})),
-        ("GET", "/collections/c", "", 404, json!({"status": {
-            "error": "Not found: Collection `c` doesn't exist!", "code": "not_found"}})),
-        ("PUT", "/collections/c", r#"{"vectors":{"size":4,"distance":"Cosine"}}"#, 200, json!({"result": true})),
-        ("PUT", "/collections/c", r#"{"vectors":{"size":4,"distance":"Cosine"}}"#, 409, json!({"status": {
-            "error": "~Collection `c` already exists!", "code": "already_exists"}})),
+        (
+            "GET",
+            "/collections/c",
+            "",
+            404,
+            json!({"status": {
+            "error": "Not found: Collection `c` doesn't exist!", "code": "not_found"}}),
+        ),
+        (
+            "PUT",
+            "/collections/c",
+            r#"{"vectors":{"size":4,"distance":"Cosine"}}"#,
+            200,
+            json!({"result": true}),
+        ),
+        (
+            "PUT",
+            "/collections/c",
+            r#"{"vectors":{"size":4,"distance":"Cosine"}}"#,
+            409,
+            json!({"status": {
+            "error": "~Collection `c` already exists!", "code": "already_exists"}}),
+        ),
         ("GET", "/collections/c/exists", "", 200, json!({"result": {"exists": true}})),
         ("GET", "/collections", "", 200, json!({"result": {"collections": [{"name": "c"}]}})),
-        ("GET", "/collections/c", "", 200, json!({"result": {
+        (
+            "GET",
+            "/collections/c",
+            "",
+            200,
+            json!({"result": {
             "status": "green", "optimizer_status": "ok", "points_count": 0, "payload_schema": {},
             "config": {"params": {"vectors": {"size": 4, "distance": "Cosine"}, "shard_number": 1},
-                       "hnsw_config": {"m": 16}}}})),
-        ("PATCH", "/collections/c", r#"{"hnsw_config":{"m":24,"ef_construct":200}}"#, 200, json!({"result": true})),
+                       "hnsw_config": {"m": 16}}}}),
+        ),
+        (
+            "PATCH",
+            "/collections/c",
+            r#"{"hnsw_config":{"m":24,"ef_construct":200}}"#,
+            200,
+            json!({"result": true}),
+        ),
         ("PATCH", "/collections/c", r#"{"optimizers_config":{"indexing_threshold":0}}"#, 200, any()),
-        ("GET", "/collections/c", "", 200, json!({"result": {"config": {
-            "hnsw_config": {"m": 24, "ef_construct": 200}}}})),
-        ("PATCH", "/collections/c", r#"{"hnsw_config":{"m":1000}}"#, 400, json!({"status": {"error": "~m is 1000"}})),
+        (
+            "GET",
+            "/collections/c",
+            "",
+            200,
+            json!({"result": {"config": {
+            "hnsw_config": {"m": 24, "ef_construct": 200}}}}),
+        ),
+        (
+            "PATCH",
+            "/collections/c",
+            r#"{"hnsw_config":{"m":1000}}"#,
+            400,
+            json!({"status": {"error": "~m is 1000"}}),
+        ),
         ("PATCH", "/collections/none", r#"{"hnsw_config":{"m":8}}"#, 404, any()),
         ("DELETE", "/collections/c", "", 200, json!({"result": true})),
         ("DELETE", "/collections/c", "", 200, json!({"result": false})),
@@ -43,18 +85,40 @@ fn named_vectors_keep_their_own_parameters() {
         "optimizers_config":{"default_segment_number":2},"wal_config":{"wal_capacity_mb":1}}"#;
     server.play(&[
         ("PUT", "/collections/named", body, 200, any()),
-        ("GET", "/collections/named", "", 200, json!({"result": {"config": {
+        (
+            "GET",
+            "/collections/named",
+            "",
+            200,
+            json!({"result": {"config": {
             "hnsw_config": {"m": 12},
             "params": {"vectors": {
                 "image": {"size": 3, "distance": "Euclid"},
-                "text": {"size": 2, "distance": "Dot", "hnsw_config": {"m": 8}}}}}}})),
+                "text": {"size": 2, "distance": "Dot", "hnsw_config": {"m": 8}}}}}}}),
+        ),
         ("PATCH", "/collections/named", r#"{"vectors":{"text":{"hnsw_config":{"m":6}}}}"#, 200, any()),
-        ("GET", "/collections/named", "", 200, json!({"result": {"config": {
-            "hnsw_config": {"m": 12}, "params": {"vectors": {"text": {"hnsw_config": {"m": 6}}}}}}})),
-        ("PATCH", "/collections/named", r#"{"vectors":{"sound":{"hnsw_config":{"m":6}}}}"#, 400,
-            json!({"status": {"error": "~\"sound\""}})),
-        ("PUT", "/collections/flat", r#"{"vectors":{"size":3,"distance":"Dot"},"hnsw_config":{"m":0,"payload_m":16}}"#,
-            200, any()),
+        (
+            "GET",
+            "/collections/named",
+            "",
+            200,
+            json!({"result": {"config": {
+            "hnsw_config": {"m": 12}, "params": {"vectors": {"text": {"hnsw_config": {"m": 6}}}}}}}),
+        ),
+        (
+            "PATCH",
+            "/collections/named",
+            r#"{"vectors":{"sound":{"hnsw_config":{"m":6}}}}"#,
+            400,
+            json!({"status": {"error": "~\"sound\""}}),
+        ),
+        (
+            "PUT",
+            "/collections/flat",
+            r#"{"vectors":{"size":3,"distance":"Dot"},"hnsw_config":{"m":0,"payload_m":16}}"#,
+            200,
+            any(),
+        ),
         ("GET", "/collections/flat", "", 200, json!({"result": {"config": {"hnsw_config": {"m": 0}}}})),
         ("PUT", "/collections/payloads", r#"{"vectors":{}}"#, 200, any()),
         ("GET", "/collections/payloads", "", 200, json!({"result": {"config": {"params": {"vectors": {}}}}})),
@@ -69,8 +133,11 @@ fn what_cannot_be_kept_is_refused() {
     for (body, expect) in [
         (r#"{"vectors":{"size":4,"distance":"Manhattan"}}"#.to_owned(), unsupported("Manhattan")),
         (r#"{"vectors":{"size":4,"distance":"Dot","datatype":"uint8"}}"#.to_owned(), unsupported("datatype")),
-        (r#"{"vectors":{"size":4,"distance":"Dot","multivector_config":{"comparator":"max_sim"}}}"#.to_owned(),
-            unsupported("multivector_config")),
+        (
+            r#"{"vectors":{"size":4,"distance":"Dot","multivector_config":{"comparator":"max_sim"}}}"#
+                .to_owned(),
+            unsupported("multivector_config"),
+        ),
         (size_and(r#""quantization_config":{"scalar":{"type":"int8"}}"#), unsupported("quantization_config")),
         (size_and(r#""sparse_vectors":{"s":{}}"#), unsupported("sparse_vectors")),
         (size_and(r#""shard_number":2"#), unsupported("shard_number")),
@@ -94,29 +161,64 @@ fn aliases_change_together_or_not_at_all() {
     for name in ["one", "two"] {
         server.ok("PUT", &format!("/collections/{name}"), json!({"vectors": {"size": 2, "distance": "Dot"}}));
     }
-    server.ok("PUT", "/collections/one/points?wait=true", json!({"points": [{"id": 1, "vector": [1.0, 0.0]}]}));
+    server.ok(
+        "PUT",
+        "/collections/one/points?wait=true",
+        json!({"points": [{"id": 1, "vector": [1.0, 0.0]}]}),
+    );
     let swap = r#"{"actions":[{"delete_alias":{"alias_name":"now"}},
         {"create_alias":{"collection_name":"two","alias_name":"now"}}]}"#;
     server.play(&[
-        ("POST", "/collections/aliases",
-            r#"{"actions":[{"create_alias":{"collection_name":"one","alias_name":"now"}}]}"#, 200,
-            json!({"result": true})),
-        ("GET", "/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "now", "collection_name": "one"}]}})),
+        (
+            "POST",
+            "/collections/aliases",
+            r#"{"actions":[{"create_alias":{"collection_name":"one","alias_name":"now"}}]}"#,
+            200,
+            json!({"result": true}),
+        ),
+        (
+            "GET",
+            "/aliases",
+            "",
+            200,
+            json!({"result": {"aliases": [{"alias_name": "now", "collection_name": "one"}]}}),
+        ),
         ("POST", "/collections/now/points/count", "{}", 200, json!({"result": {"count": 1}})),
         ("GET", "/collections/now/exists", "", 200, json!({"result": {"exists": true}})),
         ("POST", "/collections/aliases", swap, 200, any()),
         ("POST", "/collections/now/points/count", "{}", 200, json!({"result": {"count": 0}})),
         ("GET", "/collections/one/aliases", "", 200, json!({"result": {"aliases": []}})),
         ("GET", "/collections/two/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "now"}]}})),
-        ("POST", "/collections/aliases",
+        (
+            "POST",
+            "/collections/aliases",
             r#"{"actions":[{"rename_alias":{"old_alias_name":"now","new_alias_name":"then"}},
-            {"create_alias":{"collection_name":"none","alias_name":"x"}}]}"#, 404, any()),
-        ("GET", "/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "now", "collection_name": "two"}]}})),
-        ("POST", "/collections/aliases",
-            r#"{"actions":[{"rename_alias":{"old_alias_name":"now","new_alias_name":"then"}}]}"#, 200, any()),
+            {"create_alias":{"collection_name":"none","alias_name":"x"}}]}"#,
+            404,
+            any(),
+        ),
+        (
+            "GET",
+            "/aliases",
+            "",
+            200,
+            json!({"result": {"aliases": [{"alias_name": "now", "collection_name": "two"}]}}),
+        ),
+        (
+            "POST",
+            "/collections/aliases",
+            r#"{"actions":[{"rename_alias":{"old_alias_name":"now","new_alias_name":"then"}}]}"#,
+            200,
+            any(),
+        ),
         ("GET", "/aliases", "", 200, json!({"result": {"aliases": [{"alias_name": "then"}]}})),
-        ("POST", "/collections/aliases",
-            r#"{"actions":[{"create_alias":{"collection_name":"one","alias_name":"a/b"}}]}"#, 400, any()),
+        (
+            "POST",
+            "/collections/aliases",
+            r#"{"actions":[{"create_alias":{"collection_name":"one","alias_name":"a/b"}}]}"#,
+            400,
+            any(),
+        ),
     ]);
 }
 
@@ -124,9 +226,13 @@ fn aliases_change_together_or_not_at_all() {
 fn payload_indexes_come_and_go() {
     let server = Server::start(&[]);
     server.ok("PUT", "/collections/c", json!({"vectors": {"size": 2, "distance": "Dot"}}));
-    server.ok("PUT", "/collections/c/points?wait=true", json!({"points": [
+    server.ok(
+        "PUT",
+        "/collections/c/points?wait=true",
+        json!({"points": [
         {"id": 1, "vector": [1.0, 0.0], "payload": {"city": "Ulm", "year": 1999}},
-        {"id": 2, "vector": [1.0, 0.0], "payload": {"city": "Bonn"}}]}));
+        {"id": 2, "vector": [1.0, 0.0], "payload": {"city": "Bonn"}}]}),
+    );
     server.play(&[
         ("PUT", "/collections/c/index?wait=true", r#"{"field_name":"city","field_schema":"keyword"}"#, 200,
             json!({"result": {"status": "completed"}})),

@@ -71,7 +71,10 @@ fn secrets_are_not_shown() {
 fn wrong_settings_are_named_with_their_origin_and_remedy() {
     for (file, parts) in [
         ("[server]\nhttpp = \"x\"", ["\"server.httpp\"", "file dvse.toml", "did you mean \"server.http\"?"]),
-        ("[limit]\nrequests_max = 3", ["\"limit.requests_max\"", "file dvse.toml", "\"limits.requests_max\""]),
+        (
+            "[limit]\nrequests_max = 3",
+            ["\"limit.requests_max\"", "file dvse.toml", "\"limits.requests_max\""],
+        ),
         ("port = 3", ["\"port\"", "no setting", "file dvse.toml"]),
         ("[limits]\nrequests_max = 0", ["limits.requests_max", "\"0\"", "1 to 65536 requests"]),
         ("[limits]\nrequests_max = \"many\"", ["limits.requests_max", "\"many\"", "1 to 65536"]),

@@ -77,6 +77,7 @@ impl Client {
     pub fn call(&self, method: &str, path: &str, body: &str) -> Answer {
         let answer = self.send(method, path, &[], (!body.is_empty()).then_some(body.as_bytes()));
         let plain_path = path.split('?').next().unwrap();
+        let plain_path = if plain_path == "/" { plain_path } else { plain_path.trim_end_matches('/') };
         if let Some(problem) = self.document.check(method, plain_path, body, answer.status, &answer.json()) {
             panic!("{method} {path} {body:.400}\n-> {} {:.800}\n{problem}", answer.status, answer.text);
         }
@@ -124,7 +125,8 @@ impl Server {
     pub fn play(&self, cases: &[(&str, &str, &str, u16, Value)]) {
         for (method, path, body, status, expect) in cases {
             let answer = self.client.call(method, path, body);
-            let context = || format!("{method} {path} {body:.400}\n-> {} {:.800}", answer.status, answer.text);
+            let context =
+                || format!("{method} {path} {body:.400}\n-> {} {:.800}", answer.status, answer.text);
             assert_eq!(answer.status, *status, "{}", context());
             if let Err(difference) = contains(&answer.json(), expect) {
                 panic!("{}\n{difference}", context());

@@ -35,36 +35,76 @@ fn each_limit_is_refused_with_its_number_and_remedy() {
     let conditions = |count: usize| {
         format!(r#"{{"filter":{{"must":[{}],"should":[{condition}]}}}}"#, vec![condition; count].join(","))
     };
-    let too_large = |number: &str, setting: &str| {
-        json!({"status": {"code": "too_large", "error": format!("~limit of {number}"), "help": format!("~{setting}")}})
-    };
+    let too_large = |number: &str, setting: &str| json!({"status": {"code": "too_large", "error": format!("~limit of {number}"), "help": format!("~{setting}")}});
     server.play(&[
         ("PUT", "/collections/c/points", &points(3), 200, any()),
         ("PUT", "/collections/c/points", &points(4), 400, too_large("3", "limits.batch_points_max")),
         ("POST", "/collections/c/points/batch", &upserts(1), 200, any()),
         ("POST", "/collections/c/points/batch", &upserts(2), 400, too_large("3", "limits.batch_points_max")),
-        ("POST", "/collections/c/points/batch", r#"{"operations":[{"delete":{"points":[9]}},
-            {"delete":{"points":[9]}},{"delete":{"points":[9]}}]}"#, 400, too_large("2", "limits.batch_requests_max")),
-        ("POST", "/collections/c/points/query/batch", r#"{"searches":[{},{},{}]}"#, 400,
-            too_large("2", "limits.batch_requests_max")),
+        (
+            "POST",
+            "/collections/c/points/batch",
+            r#"{"operations":[{"delete":{"points":[9]}},
+            {"delete":{"points":[9]}},{"delete":{"points":[9]}}]}"#,
+            400,
+            too_large("2", "limits.batch_requests_max"),
+        ),
+        (
+            "POST",
+            "/collections/c/points/query/batch",
+            r#"{"searches":[{},{},{}]}"#,
+            400,
+            too_large("2", "limits.batch_requests_max"),
+        ),
         ("POST", "/collections/c/points/count", &conditions(3), 200, any()),
-        ("POST", "/collections/c/points/count", &conditions(4), 400, too_large("4", "limits.filter_conditions_max")),
+        (
+            "POST",
+            "/collections/c/points/count",
+            &conditions(4),
+            400,
+            too_large("4", "limits.filter_conditions_max"),
+        ),
         ("POST", "/collections/c/points/query", r#"{"query":[1],"params":{"hnsw_ef":100}}"#, 200, any()),
-        ("POST", "/collections/c/points/query", r#"{"query":[1],"params":{"hnsw_ef":101}}"#, 400,
-            too_large("100", "limits.ef_max")),
-        ("PUT", "/collections/e", r#"{"vectors":{"size":1,"distance":"Dot"}}"#, 400,
-            too_large("2", "limits.collections_max")),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[1],"params":{"hnsw_ef":101}}"#,
+            400,
+            too_large("100", "limits.ef_max"),
+        ),
+        (
+            "PUT",
+            "/collections/e",
+            r#"{"vectors":{"size":1,"distance":"Dot"}}"#,
+            400,
+            too_large("2", "limits.collections_max"),
+        ),
         ("PUT", "/collections/d", r#"{"vectors":{"size":1,"distance":"Dot"}}"#, 409, any()),
     ]);
     let large = format!(r#"{{"payload":{{"text":"{}"}},"points":[0,1,2]}}"#, "x".repeat(19_000));
     server.play(&[("POST", "/collections/c/points/payload?wait=true", &large, 200, any())]);
-    server.ok("POST", "/collections/c/points/batch?wait=true", json!({"operations": [
-        {"upsert": {"points": [{"id": 3, "vector": [1], "payload": {"text": "y".repeat(19_000)}}]}}]}));
+    server.ok(
+        "POST",
+        "/collections/c/points/batch?wait=true",
+        json!({"operations": [
+        {"upsert": {"points": [{"id": 3, "vector": [1], "payload": {"text": "y".repeat(19_000)}}]}}]}),
+    );
     server.play(&[
         ("POST", "/collections/c/points/scroll", r#"{"limit":3}"#, 200, any()),
-        ("POST", "/collections/c/points/scroll", r#"{"limit":4}"#, 400, too_large("65536", "limits.reply_bytes_max")),
-        ("POST", "/collections/c/points/query", r#"{"query":[1],"with_payload":true}"#, 400,
-            too_large("65536", "limits.reply_bytes_max")),
+        (
+            "POST",
+            "/collections/c/points/scroll",
+            r#"{"limit":4}"#,
+            400,
+            too_large("65536", "limits.reply_bytes_max"),
+        ),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[1],"with_payload":true}"#,
+            400,
+            too_large("65536", "limits.reply_bytes_max"),
+        ),
     ]);
 }
 
@@ -139,8 +179,11 @@ fn many_clients_at_once_are_all_answered() {
                 barrier.wait();
                 for round in 0..20 {
                     let id = thread * 1_000 + round;
-                    server.ok("PUT", "/collections/c/points?wait=true",
-                        json!({"points": [{"id": id, "vector": [1.0, thread as f32]}]}));
+                    server.ok(
+                        "PUT",
+                        "/collections/c/points?wait=true",
+                        json!({"points": [{"id": id, "vector": [1.0, thread as f32]}]}),
+                    );
                     let found = server.ok("POST", "/collections/c/points", json!({"ids": [id]}));
                     assert_eq!(found[0]["id"], id, "a write that was answered is read");
                 }

@@ -12,10 +12,19 @@ use crate::harness::{Server, any};
 #[test]
 fn root_and_probes_answer() {
     let server = Server::start(&[]);
-    server.play(&[("GET", "/", "", 200, json!({"title": "dvse - vector search engine", "version": "1.19.0"}))]);
+    server.play(&[(
+        "GET",
+        "/",
+        "",
+        200,
+        json!({"title": "dvse - vector search engine", "version": "1.19.0"}),
+    )]);
     for probe in ["/healthz", "/livez", "/readyz"] {
         let answer = server.client().send("GET", probe, &[], None);
-        assert_eq!((answer.status, answer.headers["content-type"].to_str().unwrap()), (200, "text/plain; charset=utf-8"));
+        assert_eq!(
+            (answer.status, answer.headers["content-type"].to_str().unwrap()),
+            (200, "text/plain; charset=utf-8")
+        );
     }
     let document: Value = server.client().send("GET", "/openapi.json", &[], None).json();
     assert_eq!(document["openapi"], "3.0.3");
@@ -67,7 +76,10 @@ fn pages_from_elsewhere_may_not_call() {
     };
     let refused = send("GET", "https://evil.example.org");
     assert_eq!(refused.status, 403, "{}", refused.text);
-    assert!(refused.text.contains("server.cors_origins") && !refused.headers.contains_key("access-control-allow-origin"));
+    assert!(
+        refused.text.contains("server.cors_origins")
+            && !refused.headers.contains_key("access-control-allow-origin")
+    );
     for origin in ["https://app.example.org", "http://localhost:3000"] {
         let taken = send("GET", origin);
         assert_eq!(taken.status, 200);
@@ -92,7 +104,10 @@ fn stopping_finishes_the_requests_begun() {
     server.ok("PUT", "/collections/c", json!({"vectors": {"size": 1, "distance": "Dot"}}));
     let body = br#"{"points":[{"id":1,"vector":[1]}]}"#;
     let mut connection = TcpStream::connect(server.address()).unwrap();
-    let head = format!("PUT /collections/c/points?wait=true HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "PUT /collections/c/points?wait=true HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     connection.write_all(head.as_bytes()).unwrap();
     // The head has arrived once the node counts the request; the scrape counts itself too.
     while !server.client().send("GET", "/metrics", &[], None).text.contains("requests_in_flight_count 2") {}

@@ -14,7 +14,9 @@ fn document_lists_exactly_the_routes_that_are_available() {
         .as_object()
         .unwrap()
         .iter()
-        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())))
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+        })
         .collect();
     let served: BTreeSet<(String, String)> = ROUTES
         .iter()

@@ -19,25 +19,62 @@ fn line(distance: &str) -> Server {
 fn scores_are_distances_for_euclid_and_products_for_dot() {
     let server = line("Euclid");
     server.play(&[
-        ("POST", "/collections/c/points/query", r#"{"query":[0,1],"limit":3}"#, 200, json!({"result": {"points": [
-            {"id": 1, "score": 1.0, "version": 0}, {"id": 2, "score": 2.0}, {"id": 3, "score": 3.0}]}})),
-        ("POST", "/collections/c/points/query", r#"{"query":[0,1],"score_threshold":2}"#, 200,
-            json!({"result": {"points": [{"id": 1}, {"id": 2}]}})),
-        ("POST", "/collections/c/points/query", r#"{"query":[0,1],"score_threshold":-1}"#, 200,
-            json!({"result": {"points": []}})),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[0,1],"limit":3}"#,
+            200,
+            json!({"result": {"points": [
+            {"id": 1, "score": 1.0, "version": 0}, {"id": 2, "score": 2.0}, {"id": 3, "score": 3.0}]}}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[0,1],"score_threshold":2}"#,
+            200,
+            json!({"result": {"points": [{"id": 1}, {"id": 2}]}}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[0,1],"score_threshold":-1}"#,
+            200,
+            json!({"result": {"points": []}}),
+        ),
     ]);
     let server = line("Dot");
     server.play(&[
-        ("POST", "/collections/c/points/query", r#"{"query":[1,0.5],"limit":2}"#, 200, json!({"result": {"points": [
-            {"id": 9, "score": 9.5}, {"id": 8, "score": 8.5}]}})),
-        ("POST", "/collections/c/points/query", r#"{"query":[1,0.5],"score_threshold":8.5}"#, 200,
-            json!({"result": {"points": [{"id": 9}, {"id": 8}]}})),
-        ("POST", "/collections/c/points/query", r#"{"query":[-1,0],"limit":1}"#, 200,
-            json!({"result": {"points": [{"id": 1, "score": -1.0}]}})),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[1,0.5],"limit":2}"#,
+            200,
+            json!({"result": {"points": [
+            {"id": 9, "score": 9.5}, {"id": 8, "score": 8.5}]}}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[1,0.5],"score_threshold":8.5}"#,
+            200,
+            json!({"result": {"points": [{"id": 9}, {"id": 8}]}}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/query",
+            r#"{"query":[-1,0],"limit":1}"#,
+            200,
+            json!({"result": {"points": [{"id": 1, "score": -1.0}]}}),
+        ),
     ]);
     let server = line("Cosine");
-    server.play(&[("POST", "/collections/c/points/query", r#"{"query":[1,1],"limit":2}"#, 200,
-        json!({"result": {"points": [{"id": 1, "score": 1.0}, {"id": 2, "score": 0.948_683_3}]}}))]);
+    server.play(&[(
+        "POST",
+        "/collections/c/points/query",
+        r#"{"query":[1,1],"limit":2}"#,
+        200,
+        json!({"result": {"points": [{"id": 1, "score": 1.0}, {"id": 2, "score": 0.948_683_3}]}}),
+    )]);
 }
 
 #[test]
@@ -79,48 +116,105 @@ fn every_form_of_nearest_is_understood() {
 fn the_older_search_is_answered() {
     let server = line("Euclid");
     server.play(&[
-        ("POST", "/collections/c/points/search", r#"{"vector":[0,1],"limit":1,"with_payload":true}"#, 200,
-            json!({"result": [{"id": 1, "score": 1.0, "payload": {"id": 1}}]})),
-        ("POST", "/collections/c/points/search", r#"{"vector":{"name":"","vector":[0,1]},"limit":1,"offset":2}"#, 200,
-            json!({"result": [{"id": 3}]})),
-        ("POST", "/collections/c/points/search/batch",
-            r#"{"searches":[{"vector":[0,1],"limit":1},{"vector":[9,1],"limit":1,"score_threshold":0.5}]}"#, 200,
-            json!({"result": [[{"id": 1}], [{"id": 9}]]})),
+        (
+            "POST",
+            "/collections/c/points/search",
+            r#"{"vector":[0,1],"limit":1,"with_payload":true}"#,
+            200,
+            json!({"result": [{"id": 1, "score": 1.0, "payload": {"id": 1}}]}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/search",
+            r#"{"vector":{"name":"","vector":[0,1]},"limit":1,"offset":2}"#,
+            200,
+            json!({"result": [{"id": 3}]}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/search/batch",
+            r#"{"searches":[{"vector":[0,1],"limit":1},{"vector":[9,1],"limit":1,"score_threshold":0.5}]}"#,
+            200,
+            json!({"result": [[{"id": 1}], [{"id": 9}]]}),
+        ),
         ("POST", "/collections/c/points/search", r#"{"vector":[0,1],"limit":0}"#, 422, any()),
-        ("POST", "/collections/c/points/search", r#"{"vector":[0,1]}"#, 400,
-            json!({"status": {"error": "~missing field `limit`"}})),
+        (
+            "POST",
+            "/collections/c/points/search",
+            r#"{"vector":[0,1]}"#,
+            400,
+            json!({"status": {"error": "~missing field `limit`"}}),
+        ),
     ]);
 }
 
 #[test]
 fn named_fields_and_lookups_in_other_collections() {
     let server = line("Euclid");
-    server.ok("PUT", "/collections/named", json!({"vectors": {
-        "a": {"size": 2, "distance": "Euclid"}, "b": {"size": 1, "distance": "Dot"}}}));
-    server.ok("PUT", "/collections/named/points?wait=true", json!({"points": [
-        {"id": 1, "vector": {"a": [5, 1], "b": [1]}}, {"id": 2, "vector": {"a": [7, 1]}}]}));
+    server.ok(
+        "PUT",
+        "/collections/named",
+        json!({"vectors": {
+        "a": {"size": 2, "distance": "Euclid"}, "b": {"size": 1, "distance": "Dot"}}}),
+    );
+    server.ok(
+        "PUT",
+        "/collections/named/points?wait=true",
+        json!({"points": [
+        {"id": 1, "vector": {"a": [5, 1], "b": [1]}}, {"id": 2, "vector": {"a": [7, 1]}}]}),
+    );
     server.play(&[
-        ("POST", "/collections/named/points/query", r#"{"query":[6.6,1],"using":"a"}"#, 200,
-            json!({"result": {"points": [{"id": 2}, {"id": 1}]}})),
-        ("POST", "/collections/named/points/query", r#"{"query":[1],"using":"b"}"#, 200,
-            json!({"result": {"points": [{"id": 1}]}})),
-        ("POST", "/collections/named/points/query", r#"{"query":2,"using":"b"}"#, 400,
-            json!({"status": {"error": "~point 2 has no vector \"b\""}})),
+        (
+            "POST",
+            "/collections/named/points/query",
+            r#"{"query":[6.6,1],"using":"a"}"#,
+            200,
+            json!({"result": {"points": [{"id": 2}, {"id": 1}]}}),
+        ),
+        (
+            "POST",
+            "/collections/named/points/query",
+            r#"{"query":[1],"using":"b"}"#,
+            200,
+            json!({"result": {"points": [{"id": 1}]}}),
+        ),
+        (
+            "POST",
+            "/collections/named/points/query",
+            r#"{"query":2,"using":"b"}"#,
+            400,
+            json!({"status": {"error": "~point 2 has no vector \"b\""}}),
+        ),
         ("POST", "/collections/named/points/query", r#"{"query":[1,2]}"#, 400, any()),
-        ("POST", "/collections/named/points/query", r#"{"query":[1,2],"using":"c"}"#, 400,
-            json!({"status": {"error": "~\"a\", \"b\""}})),
-        ("POST", "/collections/named/points/query",
-            r#"{"query":5,"using":"a","lookup_from":{"collection":"c","vector":""},"limit":1}"#, 200,
-            json!({"result": {"points": [{"id": 1, "score": 0.0}]}})),
-        ("POST", "/collections/named/points/query",
-            r#"{"query":5,"using":"a","lookup_from":{"collection":"none"}}"#, 404, any()),
+        (
+            "POST",
+            "/collections/named/points/query",
+            r#"{"query":[1,2],"using":"c"}"#,
+            400,
+            json!({"status": {"error": "~\"a\", \"b\""}}),
+        ),
+        (
+            "POST",
+            "/collections/named/points/query",
+            r#"{"query":5,"using":"a","lookup_from":{"collection":"c","vector":""},"limit":1}"#,
+            200,
+            json!({"result": {"points": [{"id": 1, "score": 0.0}]}}),
+        ),
+        (
+            "POST",
+            "/collections/named/points/query",
+            r#"{"query":5,"using":"a","lookup_from":{"collection":"none"}}"#,
+            404,
+            any(),
+        ),
     ]);
 }
 
 #[test]
 fn what_this_version_lacks_is_said() {
     let server = line("Euclid");
-    let unsupported = || json!({"status": {"code": "unsupported", "error": "~Not available in this version"}});
+    let unsupported =
+        || json!({"status": {"code": "unsupported", "error": "~Not available in this version"}});
     for query in [
         r#"{"prefetch":[{"query":[0,1]}],"query":{"fusion":"rrf"}}"#,
         r#"{"query":{"fusion":"rrf"}}"#,
@@ -173,7 +267,9 @@ fn answers_agree_with_brute_force() {
             server.ok("PUT", "/collections/c/points?wait=true", json!({"points": points}));
         }
         let score = |row: &[f32]| -> f64 {
-            let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum() };
+            let dot = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+            };
             match distance {
                 "Dot" => dot(row, &query),
                 "Cosine" => dot(row, &query) / (dot(row, row) * dot(&query, &query)).sqrt(),
@@ -186,7 +282,8 @@ fn answers_agree_with_brute_force() {
                 .map(|id| (score(&rows[id]), id))
                 .collect();
             expect.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            let filter = if filtered { json!({"must": [{"key": "m", "match": {"value": 3}}]}) } else { json!({}) };
+            let filter =
+                if filtered { json!({"must": [{"key": "m", "match": {"value": 3}}]}) } else { json!({}) };
             let body = json!({"query": query, "limit": 20, "filter": filter, "params": {"exact": true}});
             let points = server.ok("POST", "/collections/c/points/query", body)["points"].clone();
             let want: Vec<Value> = expect.iter().take(20).map(|(_, id)| json!(id)).collect();

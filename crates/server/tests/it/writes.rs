@@ -60,8 +60,13 @@ fn points_are_deleted_by_id_and_by_filter() {
     server.play(&[
         ("POST", "/collections/c/points/delete?wait=true", r#"{"points":[0,77]}"#, 200, any()),
         ("POST", "/collections/c/points/count", "{}", 200, json!({"result": {"count": 9}})),
-        ("POST", "/collections/c/points/delete?wait=true",
-            r#"{"filter":{"must":{"key":"odd","match":{"value":true}},"should":[]}}"#, 200, any()),
+        (
+            "POST",
+            "/collections/c/points/delete?wait=true",
+            r#"{"filter":{"must":{"key":"odd","match":{"value":true}},"should":[]}}"#,
+            200,
+            any(),
+        ),
         ("POST", "/collections/c/points/count", "{}", 200, json!({"result": {"count": 4}})),
         ("POST", "/collections/c/points/delete?wait=true", r#"{"points":[]}"#, 200, any()),
         ("POST", "/collections/c/points/delete?wait=true", "{}", 400, any()),
@@ -73,41 +78,76 @@ fn points_are_deleted_by_id_and_by_filter() {
 #[test]
 fn payloads_are_merged_replaced_cut_and_emptied() {
     let server = unnamed();
-    server.ok("PUT", "/collections/c/points?wait=true", json!({"points": [
+    server.ok(
+        "PUT",
+        "/collections/c/points?wait=true",
+        json!({"points": [
         {"id": 1, "vector": [1.0, 0.0], "payload": {"a": 1, "deep": {"x": 1}}},
-        {"id": 2, "vector": [1.0, 0.0], "payload": {"a": 2}}]}));
+        {"id": 2, "vector": [1.0, 0.0], "payload": {"a": 2}}]}),
+    );
     let payload = |id| point(&server, id)["payload"].clone();
 
-    server.ok("POST", "/collections/c/points/payload?wait=true", json!({"payload": {"b": null}, "points": [1]}));
+    server.ok(
+        "POST",
+        "/collections/c/points/payload?wait=true",
+        json!({"payload": {"b": null}, "points": [1]}),
+    );
     assert_eq!(payload(1), json!({"a": 1, "b": null, "deep": {"x": 1}}));
-    server.ok("POST", "/collections/c/points/payload?wait=true",
-        json!({"payload": {"y": 2}, "key": "deep", "points": [1]}));
+    server.ok(
+        "POST",
+        "/collections/c/points/payload?wait=true",
+        json!({"payload": {"y": 2}, "key": "deep", "points": [1]}),
+    );
     assert_eq!(payload(1)["deep"], json!({"x": 1, "y": 2}));
-    server.ok("POST", "/collections/c/points/payload?wait=true",
-        json!({"payload": {"seen": true}, "filter": {"must": [{"key": "a", "match": {"value": 2}}]}}));
+    server.ok(
+        "POST",
+        "/collections/c/points/payload?wait=true",
+        json!({"payload": {"seen": true}, "filter": {"must": [{"key": "a", "match": {"value": 2}}]}}),
+    );
     assert_eq!(payload(2), json!({"a": 2, "seen": true}));
-    server.ok("POST", "/collections/c/points/payload/delete?wait=true",
-        json!({"keys": ["deep.x", "b"], "points": [1]}));
+    server.ok(
+        "POST",
+        "/collections/c/points/payload/delete?wait=true",
+        json!({"keys": ["deep.x", "b"], "points": [1]}),
+    );
     assert_eq!(payload(1), json!({"a": 1, "deep": {"y": 2}}));
-    server.ok("PUT", "/collections/c/points/payload?wait=true", json!({"payload": {"new": 1}, "points": [1]}));
+    server.ok(
+        "PUT",
+        "/collections/c/points/payload?wait=true",
+        json!({"payload": {"new": 1}, "points": [1]}),
+    );
     assert_eq!(payload(1), json!({"new": 1}));
     server.ok("POST", "/collections/c/points/payload/clear?wait=true", json!({"points": [1]}));
     assert_eq!(payload(1), json!({}));
     server.play(&[
-        ("POST", "/collections/c/points/payload?wait=true", r#"{"payload":{"a":1},"points":[1,99]}"#, 404,
-            json!({"status": {"error": "~No point with id 99"}})),
+        (
+            "POST",
+            "/collections/c/points/payload?wait=true",
+            r#"{"payload":{"a":1},"points":[1,99]}"#,
+            404,
+            json!({"status": {"error": "~No point with id 99"}}),
+        ),
         ("POST", "/collections/c/points/payload?wait=true", r#"{"payload":{"a":1}}"#, 400, any()),
         ("POST", "/collections/c/points/payload?wait=true", r#"{"payload":[1],"points":[1]}"#, 400, any()),
-        ("POST", "/collections/c/points/payload/delete?wait=true", r#"{"keys":["a..b"],"points":[1]}"#, 400,
-            json!({"status": {"error": "~\"a..b\" is not a payload path"}})),
+        (
+            "POST",
+            "/collections/c/points/payload/delete?wait=true",
+            r#"{"keys":["a..b"],"points":[1]}"#,
+            400,
+            json!({"status": {"error": "~\"a..b\" is not a payload path"}}),
+        ),
     ]);
 }
 
 #[test]
 fn named_vectors_are_written_replaced_and_taken_away() {
     let server = Server::start(&[]);
-    server.ok("PUT", "/collections/c", json!({"vectors": {
-        "a": {"size": 2, "distance": "Dot"}, "b": {"size": 1, "distance": "Euclid"}}}));
+    server.ok(
+        "PUT",
+        "/collections/c",
+        json!({"vectors": {
+        "a": {"size": 2, "distance": "Dot"}, "b": {"size": 1, "distance": "Euclid"}}}),
+    );
     server.play(&[
         ("PUT", "/collections/c/points?wait=true",
             r#"{"points":[{"id":1,"vector":{"a":[1,2],"b":[3]}},{"id":2,"vector":{"b":[4]}},{"id":3,"vector":{}}]}"#, 200,
@@ -146,23 +186,48 @@ fn a_batch_of_operations_takes_effect_in_order_and_together() {
         {"delete":{"points":[3]}}]}"#;
     let completed = json!({"status": "completed"});
     server.play(&[
-        ("POST", "/collections/c/points/batch?wait=true", operations, 200,
-            json!({"result": vec![completed; 7]})),
-        ("POST", "/collections/c/points", r#"{"ids":[1,2,3],"with_vector":true}"#, 200, json!({"result": [
-            {"id": 1, "vector": [5.0, 0.0], "payload": {}}, {"id": 2, "payload": {}}]})),
-        ("POST", "/collections/c/points/batch?wait=true",
-            r#"{"operations":[{"delete":{"points":[1]}},{"upsert":{"points":[{"id":9,"vector":[1,2,3]}]}}]}"#, 400, any()),
+        (
+            "POST",
+            "/collections/c/points/batch?wait=true",
+            operations,
+            200,
+            json!({"result": vec![completed; 7]}),
+        ),
+        (
+            "POST",
+            "/collections/c/points",
+            r#"{"ids":[1,2,3],"with_vector":true}"#,
+            200,
+            json!({"result": [
+            {"id": 1, "vector": [5.0, 0.0], "payload": {}}, {"id": 2, "payload": {}}]}),
+        ),
+        (
+            "POST",
+            "/collections/c/points/batch?wait=true",
+            r#"{"operations":[{"delete":{"points":[1]}},{"upsert":{"points":[{"id":9,"vector":[1,2,3]}]}}]}"#,
+            400,
+            any(),
+        ),
         ("GET", "/collections/c/points/1", "", 200, any()),
-        ("POST", "/collections/c/points/batch", r#"{"operations":[{"explode":{}}]}"#, 400,
-            json!({"status": {"error": "~unknown variant `explode`"}})),
+        (
+            "POST",
+            "/collections/c/points/batch",
+            r#"{"operations":[{"explode":{}}]}"#,
+            400,
+            json!({"status": {"error": "~unknown variant `explode`"}}),
+        ),
     ]);
 }
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_restart() {
     let mut server = unnamed();
-    server.ok("PUT", "/collections/c/points?wait=true", json!({"points": [
-        {"id": 1, "vector": [1.0, 0.0], "payload": {"a": null}}, {"id": 2, "vector": [1.0, 0.0]}]}));
+    server.ok(
+        "PUT",
+        "/collections/c/points?wait=true",
+        json!({"points": [
+        {"id": 1, "vector": [1.0, 0.0], "payload": {"a": null}}, {"id": 2, "vector": [1.0, 0.0]}]}),
+    );
     server.ok("POST", "/collections/c/points/delete?wait=true", json!({"points": [2]}));
     server.restart(&[]);
     assert_eq!(point(&server, 1), json!({"id": 1, "vector": [1.0, 0.0], "payload": {"a": null}}));

@@ -45,7 +45,9 @@ fn read_vector_params(body: VectorParamsBody, common: Option<&HnswBody>) -> Resu
     body.multivector_config.refuse("multivector_config")?;
     match body.datatype.as_deref() {
         None | Some("float32") => {}
-        Some(other) => return Err(RestError::unsupported(format!("`datatype` {other:?}; vectors are float32"))),
+        Some(other) => {
+            return Err(RestError::unsupported(format!("`datatype` {other:?}; vectors are float32")));
+        }
     }
     let metric = match body.distance.as_str() {
         "Cosine" => Metric::Cosine,
@@ -53,7 +55,10 @@ fn read_vector_params(body: VectorParamsBody, common: Option<&HnswBody>) -> Resu
         "Dot" => Metric::InnerProduct,
         "Manhattan" => return Err(RestError::unsupported("distance Manhattan; use Cosine, Euclid or Dot")),
         other => {
-            return Err(RestError::misfit("distance", format!("{other:?} is none of Cosine, Euclid and Dot")));
+            return Err(RestError::misfit(
+                "distance",
+                format!("{other:?} is none of Cosine, Euclid and Dot"),
+            ));
         }
     };
     let dim = usize::try_from(body.size).unwrap_or(usize::MAX);

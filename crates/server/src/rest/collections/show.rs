@@ -11,7 +11,11 @@ use super::read::kib_of_rows;
 
 /// Describes a collection.
 #[must_use]
-pub fn show(schema: &CollectionSchema, status: &CollectionStatus, background_threads: usize) -> CollectionBody {
+pub fn show(
+    schema: &CollectionSchema,
+    status: &CollectionStatus,
+    background_threads: usize,
+) -> CollectionBody {
     let reason = status.reason.clone().unwrap_or_default();
     let (colour, optimizer_status) = match status.health {
         Health::Green => ("green", json!("ok")),
@@ -19,11 +23,13 @@ pub fn show(schema: &CollectionSchema, status: &CollectionStatus, background_thr
         Health::Red => ("red", json!({ "error": reason })),
     };
     // A collection is never other than green without the reply saying why.
-    let warnings = if status.health == Health::Green { Vec::new() } else { vec![json!({ "message": reason })] };
+    let warnings =
+        if status.health == Health::Green { Vec::new() } else { vec![json!({ "message": reason })] };
     let first = schema.vectors.values().next();
-    let common = first.map_or_else(|| shown_hnsw(IndexSpec::Hnsw(HnswSpec::default()), 1), |params| {
-        shown_hnsw(params.index, params.dim)
-    });
+    let common = first.map_or_else(
+        || shown_hnsw(IndexSpec::Hnsw(HnswSpec::default()), 1),
+        |params| shown_hnsw(params.index, params.dim),
+    );
     CollectionBody {
         status: colour,
         optimizer_status,
@@ -57,7 +63,9 @@ pub fn show(schema: &CollectionSchema, status: &CollectionStatus, background_thr
 fn shown_vectors(schema: &CollectionSchema, common: ShownHnswBody) -> Value {
     match schema.vectors.get("") {
         Some(unnamed) if schema.vectors.len() == 1 => shown_params(unnamed, common),
-        _ => schema.vectors.iter().map(|(name, params)| (name.clone(), shown_params(params, common))).collect(),
+        _ => {
+            schema.vectors.iter().map(|(name, params)| (name.clone(), shown_params(params, common))).collect()
+        }
     }
 }
 

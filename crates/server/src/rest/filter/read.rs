@@ -58,7 +58,11 @@ impl Reader {
         let min_count = usize::try_from(body.min_count).unwrap_or(usize::MAX);
         if min_count == 0 {
             let rule = "1 or larger".to_owned();
-            return Err(RestError::OutOfRange { field: "filter.min_should.min_count", got: "0".to_owned(), rule });
+            return Err(RestError::OutOfRange {
+                field: "filter.min_should.min_count",
+                got: "0".to_owned(),
+                rule,
+            });
         }
         Ok(MinShould { conditions: self.conditions(OneOrMany(body.conditions), depth)?, min_count })
     }
@@ -135,7 +139,10 @@ impl Reader {
 
     fn refuse_nested(&self, field: &str) -> Result<(), RestError> {
         if self.nested {
-            return Err(RestError::misfit("filter.nested", format!("`{field}` is about points, not about elements")));
+            return Err(RestError::misfit(
+                "filter.nested",
+                format!("`{field}` is about points, not about elements"),
+            ));
         }
         Ok(())
     }
@@ -181,7 +188,9 @@ fn field_condition(key: PayloadPath, mut body: ConditionBody) -> Result<Conditio
         (Some(condition), None) => Ok(condition),
         (None, _) => Err(RestError::misfit(
             "filter",
-            format!("the condition on `{key}` has no test; give match, range, values_count, is_empty or is_null"),
+            format!(
+                "the condition on `{key}` has no test; give match, range, values_count, is_empty or is_null"
+            ),
         )),
         (Some(_), Some(_)) => Err(RestError::misfit(
             "filter",
@@ -196,7 +205,8 @@ fn match_test(body: MatchBody) -> Result<FieldTest, RestError> {
     body.phrase.refuse("match.phrase")?;
     body.prefix.refuse("match.prefix")?;
     body.substring.refuse("match.substring")?;
-    let values = |list: Vec<MatchValueBody>| list.into_iter().map(|value| value.0).collect::<Vec<MatchValue>>();
+    let values =
+        |list: Vec<MatchValueBody>| list.into_iter().map(|value| value.0).collect::<Vec<MatchValue>>();
     match (body.value, body.any, body.except) {
         (Some(value), None, None) => Ok(FieldTest::Match(value.0)),
         (None, Some(any), None) => Ok(FieldTest::MatchAny(values(any))),

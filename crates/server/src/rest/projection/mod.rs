@@ -19,7 +19,8 @@ pub fn read_projection(
     with_vector: Option<WithVectorBody>,
     payload_default: bool,
 ) -> Result<Projection, RestError> {
-    let paths = |keys: Vec<String>| keys.iter().map(|key| key.parse()).collect::<Result<Vec<PayloadPath>, _>>();
+    let paths =
+        |keys: Vec<String>| keys.iter().map(|key| key.parse()).collect::<Result<Vec<PayloadPath>, _>>();
     let payload = match with_payload.unwrap_or(WithPayloadBody::Flag(payload_default)) {
         WithPayloadBody::Flag(false) => PayloadSelector::None,
         WithPayloadBody::Flag(true) => PayloadSelector::All,

@@ -97,7 +97,16 @@ pub enum NearestInput {
 
 /// The kinds of query that this version does not have, by their key.
 const UNAVAILABLE_KINDS: [&str; 11] = [
-    "recommend", "discover", "context", "order_by", "fusion", "rrf", "formula", "sample", "relevance_feedback", "mmr",
+    "recommend",
+    "discover",
+    "context",
+    "order_by",
+    "fusion",
+    "rrf",
+    "formula",
+    "sample",
+    "relevance_feedback",
+    "mmr",
     "indices",
 ];
 

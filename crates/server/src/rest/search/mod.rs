@@ -35,7 +35,11 @@ pub fn query_batch(app: &App, call: &Call) -> Result<Reply, RestError> {
     let mut list = PointList::new(app.config.limits.reply_bytes_max);
     list.json.push(b'[');
     for (position, body) in body.searches.into_iter().enumerate() {
-        list.json.extend_from_slice(if position == 0 { br#"{"points":"#.as_slice() } else { br#",{"points":"# });
+        list.json.extend_from_slice(if position == 0 {
+            br#"{"points":"#.as_slice()
+        } else {
+            br#",{"points":"#
+        });
         answer(app, &view, body, &mut list)?;
         list.json.push(b'}');
     }
@@ -117,9 +121,8 @@ fn answer_without_query(
     projection: &Projection,
     list: &mut PointList,
 ) -> Result<(), RestError> {
-    let page = view
-        .scroll(None, limit.saturating_add(offset), filter)
-        .map_err(|error| RestError::engine(&error))?;
+    let page =
+        view.scroll(None, limit.saturating_add(offset), filter).map_err(|error| RestError::engine(&error))?;
     let points: Vec<ShownPoint> =
         page.ids.iter().skip(offset).map(|&id| ShownPoint { id, score: Some(1.0) }).collect();
     list.write(view, &points, projection)
@@ -144,7 +147,12 @@ fn stored_vector(view: &CollectionView, id: PointId, field: &str) -> Result<Vec<
     }
 }
 
-fn embedded(app: &App, view: &CollectionView, vector: VectorBody, field: &str) -> Result<Vec<f32>, RestError> {
+fn embedded(
+    app: &App,
+    view: &CollectionView,
+    vector: VectorBody,
+    field: &str,
+) -> Result<Vec<f32>, RestError> {
     let mut documents = Documents::default();
     let pending = documents.take(vector, field, view.schema(), &app.embedding)?;
     Ok(documents.embed(&app.embedding)?.finish(pending))

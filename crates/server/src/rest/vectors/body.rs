@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Element {
                 Err(de::Error::custom("a vector of vectors is not available in this version"))
             }
         }
-        deserializer.deserialize_f64(ElementVisitor)
+        deserializer.deserialize_any(ElementVisitor)
     }
 }
 
@@ -210,7 +210,9 @@ impl<'de> Deserialize<'de> for VectorsBody {
             type Value = VectorsBody;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of numbers, an object with text and model, or an object of vectors by name")
+                f.write_str(
+                    "a list of numbers, an object with text and model, or an object of vectors by name",
+                )
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<VectorsBody, A::Error> {
@@ -230,7 +232,9 @@ impl<'de> Deserialize<'de> for VectorBody {
         match Entry::deserialize(deserializer)? {
             Entry::Vector(vector) => Ok(vector),
             Entry::Text(_) => Err(de::Error::custom("a text stands where a vector is expected")),
-            Entry::Other(what) => Err(de::Error::custom(format_args!("{what} stands where a vector is expected"))),
+            Entry::Other(what) => {
+                Err(de::Error::custom(format_args!("{what} stands where a vector is expected")))
+            }
         }
     }
 }

@@ -78,9 +78,12 @@ impl Embedded {
     pub fn finish(&self, pending: PendingVector) -> Vec<f32> {
         match pending {
             PendingVector::Ready(vector) => vector,
-            PendingVector::Text(position) => {
-                self.vectors.chunks_exact(self.dim.max(1)).nth(position).map(<[f32]>::to_vec).unwrap_or_default()
-            }
+            PendingVector::Text(position) => self
+                .vectors
+                .chunks_exact(self.dim.max(1))
+                .nth(position)
+                .map(<[f32]>::to_vec)
+                .unwrap_or_default(),
         }
     }
 

@@ -19,4 +19,3 @@ mod tests;
 pub use element::{ByteOrder, Element};
 pub use error::{HeaderError, ReadVectorsError};
 pub use file::{Matrix, VectorFile};
-pub use npy::{NpyHeader, parse_npy_header};

@@ -7,7 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
-use super::{ByteOrder, Element, HeaderError, NpyHeader, ReadVectorsError, VectorFile, parse_npy_header};
+use super::npy::{NpyHeader, parse_npy_header};
+use super::{ByteOrder, Element, HeaderError, ReadVectorsError, VectorFile};
 
 struct Folder(TempDir);
 

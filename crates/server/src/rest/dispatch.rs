@@ -89,9 +89,6 @@ async fn dispatch(
     request: Request,
 ) -> Response<Body> {
     let started = Instant::now();
-    app.telemetry.in_flight.increment(1.0);
-    // Decrements also when the client goes away and this future is dropped.
-    let _in_flight = InFlight(&app);
     let outcome = answer(&app, &admission, route, &path, request).await;
     let took = started.elapsed();
     let response = match outcome {
@@ -147,15 +144,26 @@ async fn answer(
         let call = Call { path, query, body: Bytes::new() };
         return (route.handler)(app, &call);
     }
+    if route.access == Access::Watch {
+        let call = Call { path, query, body: Bytes::new() };
+        return run(Arc::clone(app), None, route, call).await;
+    }
 
     let Ok(_request_permit) = Arc::clone(&admission.requests).try_acquire_owned() else {
         app.telemetry.rejected("overload");
         return Err(RestError::Overloaded { requests_max: app.config.limits.requests_max });
     };
+    app.telemetry.in_flight.increment(1.0);
+    // Decrements also when the client goes away and this future is dropped.
+    let _in_flight = InFlight(app);
     let (body, body_permit) = read_body(app, admission, request).await?;
     let call = Call { path, query, body };
     let lane = if route.access == Access::Write { &admission.writes } else { &admission.reads };
-    let work = run(Arc::clone(app), Arc::clone(lane), body_permit, route, call);
+    let lane = Arc::clone(lane);
+    let work = async {
+        let lane_permit = lane.acquire_owned().await.map_err(|_| RestError::Stopping)?;
+        run(Arc::clone(app), Some((lane_permit, body_permit)), route, call).await
+    };
     match query.timeout_s {
         None => work.await,
         Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), work)
@@ -170,15 +178,13 @@ async fn answer(
 /// it is done.
 async fn run(
     app: Arc<App>,
-    lane: Arc<Semaphore>,
-    body_permit: Option<OwnedSemaphorePermit>,
+    permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     route: &'static Route,
     call: Call,
 ) -> Result<Reply, RestError> {
-    let lane_permit = lane.acquire_owned().await.map_err(|_| RestError::Stopping)?;
     let job = tokio::task::spawn_blocking(move || {
         let reply = (route.handler)(&app, &call);
-        drop((lane_permit, body_permit));
+        drop(permits);
         reply
     });
     match job.await {
@@ -193,7 +199,7 @@ async fn read_body(
     app: &App,
     admission: &Admission,
     request: Request,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), RestError> {
+) -> Result<(Bytes, OwnedSemaphorePermit), RestError> {
     let max = app.config.limits.body_bytes_max;
     let announced = content_length(request.headers());
     if announced.is_some_and(|bytes| bytes > max as u64) {
@@ -214,7 +220,7 @@ async fn read_body(
                 RestError::BodyBroken(error)
             }
         })?;
-        Ok((body, Some(permit)))
+        Ok((body, permit))
     };
     tokio::time::timeout(deadline, read)
         .await

@@ -30,6 +30,9 @@ pub enum Access {
     Open,
     /// A look at what is there; answered at once.
     Peek,
+    /// A look at the node's own state, which may take a moment but no place among the requests: it is what one needs
+    /// when the node is overloaded.
+    Watch,
     /// Processor time: it waits for one of the reading threads.
     Read,
     /// The log: it waits for one of the writing threads.
@@ -54,7 +57,7 @@ const fn absent(method: &'static str, path: &'static str) -> Route {
     route(method, path, Access::Unavailable, health::unsupported)
 }
 
-use Access::{Open, Peek, Read, Write};
+use Access::{Open, Peek, Read, Watch, Write};
 
 /// Every operation, in the order of the documentation.
 pub const ROUTES: &[Route] = &[
@@ -62,7 +65,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/healthz", Open, health::probe),
     route("GET", "/livez", Open, health::probe),
     route("GET", "/readyz", Open, health::probe),
-    route("GET", "/metrics", Read, health::metrics),
+    route("GET", "/metrics", Watch, health::metrics),
     route("GET", "/openapi.json", Peek, health::openapi),
     route("GET", "/collections", Peek, collections::list),
     route("GET", "/collections/{collection}", Read, collections::get),

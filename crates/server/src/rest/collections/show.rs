@@ -26,10 +26,7 @@ pub fn show(
     let warnings =
         if status.health == Health::Green { Vec::new() } else { vec![json!({ "message": reason })] };
     let first = schema.vectors.values().next();
-    let common = first.map_or_else(
-        || shown_hnsw(IndexSpec::Hnsw(HnswSpec::default()), 1),
-        |params| shown_hnsw(params.index, params.dim),
-    );
+    let common = first.map_or(IndexSpec::Hnsw(HnswSpec::default()), |params| params.index);
     CollectionBody {
         status: colour,
         optimizer_status,
@@ -46,7 +43,7 @@ pub fn show(
                 "write_consistency_factor": 1,
                 "on_disk_payload": true,
             }),
-            hnsw_config: common,
+            hnsw_config: shown_hnsw(common, first.map_or(1, |params| params.dim)),
             // Clients insist on the first two. There is no target number of segments and no timed flush: every
             // write is in the log.
             optimizer_config: json!({
@@ -60,7 +57,7 @@ pub fn show(
     }
 }
 
-fn shown_vectors(schema: &CollectionSchema, common: ShownHnswBody) -> Value {
+fn shown_vectors(schema: &CollectionSchema, common: IndexSpec) -> Value {
     match schema.vectors.get("") {
         Some(unnamed) if schema.vectors.len() == 1 => shown_params(unnamed, common),
         _ => {
@@ -69,15 +66,15 @@ fn shown_vectors(schema: &CollectionSchema, common: ShownHnswBody) -> Value {
     }
 }
 
-fn shown_params(params: &VectorParams, common: ShownHnswBody) -> Value {
+fn shown_params(params: &VectorParams, common: IndexSpec) -> Value {
     let distance = match params.metric {
         Metric::Cosine => "Cosine",
         Metric::L2 => "Euclid",
         Metric::InnerProduct => "Dot",
     };
     let mut shown = json!({ "size": params.dim, "distance": distance });
-    let own = shown_hnsw(params.index, params.dim);
-    if let (true, Some(object)) = (own != common, shown.as_object_mut()) {
+    if let (true, Some(object)) = (params.index != common, shown.as_object_mut()) {
+        let own = shown_hnsw(params.index, params.dim);
         let own = json!({
             "m": own.m, "ef_construct": own.ef_construct, "full_scan_threshold": own.full_scan_threshold,
         });

@@ -13,8 +13,8 @@ fn row(number: u32, dim: usize) -> Vec<f32> {
 
 #[test]
 fn rows_come_back_in_order_across_chunks() {
-    // One row per chunk (8 MiB rows), some rows, and many; a dimension that is padded and one that is not.
-    let shapes = [(2 << 20, 3, 3), (100_000, 40, 25), (100, 30_000, 30_000), (16, 70_000, 66_000)];
+    // One row per chunk (32 MiB rows), some rows, and many; a dimension that is padded and one that is not.
+    let shapes = [(8 << 20, 3, 3), (400_000, 40, 25), (100, 70_000, 70_000), (16, 70_000, 66_000)];
     // Chunks are small under Miri, which takes minutes for megabytes.
     let shapes = if cfg!(miri) { &[(1100, 3, 3), (17, 90, 70), (16, 70, 70)] } else { &shapes[..] };
     for &(dim, capacity, rows) in shapes {

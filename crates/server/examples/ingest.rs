@@ -34,18 +34,29 @@ fn main() -> Outcome<()> {
         Some(path) => read_npy(Path::new(path), count)?,
         None => clustered_rows(count),
     };
-    let bodies: Vec<Vec<u8>> = rows.chunks(BATCH).enumerate().map(|(batch, rows)| body(batch, rows)).collect();
+    let bodies: Vec<Vec<u8>> =
+        rows.chunks(BATCH).enumerate().map(|(batch, rows)| body(batch, rows)).collect();
     let json_mib = bodies.iter().map(Vec::len).sum::<usize>() as f64 / f64::from(1 << 20);
     let vector_mib = (rows.len() * DIM * 4) as f64 / f64::from(1 << 20);
     eprintln!("{} points, {vector_mib:.0} MiB of vectors, {json_mib:.0} MiB of JSON", rows.len());
 
     let raw_before = raw_seconds(&folder, &rows)?;
     let (node, address) = start(&folder)?;
-    request(&mut connect(address)?, "PUT", "/collections/c", br#"{"vectors":{"size":384,"distance":"Cosine"}}"#)?;
+    request(
+        &mut connect(address)?,
+        "PUT",
+        "/collections/c",
+        br#"{"vectors":{"size":384,"distance":"Cosine"}}"#,
+    )?;
     let ingest = ingest_seconds(address, &bodies)?;
     let raw_after = raw_seconds(&folder, &rows)?;
     let raw = raw_before.min(raw_after);
-    eprintln!("write+fdatasync alone: {:.2} s and {:.2} s; {:.0} MiB/s", raw_before, raw_after, vector_mib / raw);
+    eprintln!(
+        "write+fdatasync alone: {:.2} s and {:.2} s; {:.0} MiB/s",
+        raw_before,
+        raw_after,
+        vector_mib / raw
+    );
     eprintln!(
         "durable ingest over REST: {ingest:.2} s; {:.0} points/s; {:.0} MiB/s of vectors; {:.0} % of the disk alone",
         rows.len() as f64 / ingest,
@@ -118,7 +129,12 @@ fn ingest_seconds(address: SocketAddr, bodies: &[Vec<u8>]) -> Outcome<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-fn latencies(address: SocketAddr, queries: &[Vec<u8>], stop: &AtomicBool, max: usize) -> Outcome<Vec<Duration>> {
+fn latencies(
+    address: SocketAddr,
+    queries: &[Vec<u8>],
+    stop: &AtomicBool,
+    max: usize,
+) -> Outcome<Vec<Duration>> {
     let mut connection = connect(address)?;
     let mut taken = Vec::new();
     for query in queries.iter().cycle().take(max) {
@@ -183,7 +199,11 @@ fn body(batch: usize, rows: &[Vec<f32>]) -> Vec<u8> {
         .iter()
         .enumerate()
         .map(|(row, vector)| {
-            format!(r#"{{"id":{},"vector":{},"payload":{{"batch":{batch}}}}}"#, batch * BATCH + row, numbers(vector))
+            format!(
+                r#"{{"id":{},"vector":{},"payload":{{"batch":{batch}}}}}"#,
+                batch * BATCH + row,
+                numbers(vector)
+            )
         })
         .collect();
     format!(r#"{{"points":[{}]}}"#, points.join(",")).into_bytes()

@@ -103,8 +103,9 @@ impl<T: Pod> AlignedBuf<T> {
         buffer
     }
 
-    /// The number of values. Unlike the slice's own method this forms no slice, so it may be asked while another thread
-    /// writes into the buffer through [`AlignedBuf::as_raw`].
+    /// The number of values.
+    // Not left to the slice's own method: this one forms no slice, so it may be asked while `GrowingRows` writes into
+    // the buffer through `as_raw` on another thread.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {

@@ -38,9 +38,12 @@
 //!
 //! # What is checked where
 //!
-//! The tests compare every level the CPU runs with the scalar oracle. NEON is also run under emulation on
-//! machines of another architecture. No emulator at hand runs AVX-512: its kernels are checked by the same tests, but
-//! only on machines that have it.
+//! The tests compare every level the CPU runs with the definition. Two levels few machines have are run under
+//! emulation by the same tests: NEON by `.ci/neon` (user-mode emulation, a minute), AVX-512 by
+//! `tests/emulated/emulate-avx512` (a whole emulated machine, some ten minutes, so not part of every run; narrowing
+//! to half precision is not judged there at halfway cases, which that emulator rounds wrongly). The speed of AVX-512
+//! has to be measured on a machine that has it. The shared algorithms and the memory that is read while it grows also
+//! run under Miri: `cargo miri test -p dvse-simd -- growing_rows aligned algorithms`.
 
 #![expect(unsafe_code, reason = "raw loads, dispatch, and the memory shared by writer and readers live here")]
 

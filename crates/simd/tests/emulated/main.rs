@@ -30,6 +30,36 @@ mod probe;
 #[path = "../it/special_values.rs"]
 mod special_values;
 
+/// Which tests to run, said in the way of the usual harness: words of which a name must contain one, and `--skip`
+/// with a word that it must not contain.
+#[derive(Default)]
+struct Chosen {
+    /// What `--list` asks for: no test at all.
+    none: bool,
+    any_of: Vec<String>,
+    none_of: Vec<String>,
+}
+
+impl Chosen {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Chosen {
+        let mut chosen = Chosen::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => chosen.none = true,
+                "--skip" => chosen.none_of.extend(arguments.next()),
+                option if option.starts_with('-') => {}
+                _ => chosen.any_of.push(argument),
+            }
+        }
+        chosen
+    }
+
+    fn runs(&self, name: &str) -> bool {
+        let has = |word: &String| name.contains(word.as_str());
+        !self.none && !self.none_of.iter().any(has) && (self.any_of.is_empty() || self.any_of.iter().any(has))
+    }
+}
+
 fn main() -> ExitCode {
     let modules: [(&str, &[Test]); 5] = [
         ("agree_with_scalar", agree_with_scalar::TESTS),
@@ -38,20 +68,24 @@ fn main() -> ExitCode {
         ("levels", levels::TESTS),
         ("special_values", special_values::TESTS),
     ];
-    // Listing is what `cargo nextest` and the like ask of every test program.
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    let mut failed = 0;
+    let chosen = Chosen::from_arguments(std::env::args().skip(1));
+    let (mut ran, mut failed) = (0, 0);
     for (module, tests) in modules {
         for (name, test) in tests {
-            let passed = std::panic::catch_unwind(test).is_ok();
-            println!("test {module}::{name} ... {}", if passed { "ok" } else { "FAILED" });
-            failed += usize::from(!passed);
+            let name = format!("{module}::{name}");
+            let outcome = if chosen.runs(&name) {
+                let passed = std::panic::catch_unwind(test).is_ok();
+                ran += 1;
+                failed += usize::from(!passed);
+                if passed { "ok" } else { "FAILED" }
+            } else {
+                "skipped"
+            };
+            println!("test {name} ... {outcome}");
         }
     }
     let levels: Vec<&str> = dvse_simd::available().iter().map(|level| level.name()).collect();
-    println!("levels {}: {failed} failed", levels.join(" "));
+    println!("levels {}: {ran} ran, {failed} failed", levels.join(" "));
     // Started in place of a system, the program must stay, or the kernel halts before the console is written.
     while std::process::id() == 1 {
         std::thread::park();

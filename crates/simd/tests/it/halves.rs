@@ -82,17 +82,21 @@ tests! {
         }
         values.extend([f32::MAX, f32::INFINITY, f32::from_bits(1), 1e-10]);
         want.extend([0x7c00, 0x7c00, 0, 0]);
+        let mut wrong = Vec::new();
         for sign in [0u16, 0x8000] {
             let signed: Vec<f32> = values.iter().map(|&x| if sign == 0 { x } else { -x }).collect();
             for &level in available() {
                 let mut got = vec![0; signed.len()];
                 dispatch(level, Narrow(&signed, &mut got));
                 for ((&value, &want), &got) in signed.iter().zip(&want).zip(&got) {
-                    assert_eq!(got, want | sign, "{level} {value:e}");
                     assert_eq!(f32_to_f16_bits(value), want | sign, "{value:e}");
+                    if got != want | sign {
+                        wrong.push(format!("{level} makes {got:#06x} of {value:e}"));
+                    }
                 }
             }
         }
+        assert!(wrong.is_empty(), "{} values are wrong: {:?}", wrong.len(), &wrong[..wrong.len().min(10)]);
     }
 
     fn nans_stay_nans_with_their_payload() {

@@ -1,0 +1,260 @@
+//! `dvse collection`: list, describe, create and delete collections.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use crate::client::{Client, Connection, segment};
+use crate::failure::{Failure, Result};
+use crate::output::{Format, Output, Table, grouped};
+
+/// What to do with which collection.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine\n  dvse collection info books"
+)]
+pub struct CollectionArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CollectionCommand,
+}
+
+/// What can be done with collections.
+#[derive(Debug, Subcommand)]
+pub enum CollectionCommand {
+    /// List the collections and their sizes.
+    #[command(after_help = "Example:\n  dvse collection list")]
+    List {
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        /// Where the server is.
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show what a collection is made of and how it is doing.
+    #[command(after_help = "Example:\n  dvse collection info wordnet --format jsonl")]
+    Info {
+        /// The collection, or an alias of it.
+        name: String,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        /// Where the server is.
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Create an empty collection.
+    #[command(
+        after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine --index title:keyword"
+    )]
+    Create(CreateArguments),
+    /// Delete a collection and all its points.
+    #[command(after_help = "Example:\n  dvse collection delete books --yes")]
+    Delete {
+        /// The collection.
+        name: String,
+        /// Do it: there is no way back.
+        #[arg(long)]
+        yes: bool,
+        /// Where the server is.
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Give a collection another name beside its own, or move that name.
+    #[command(after_help = "Example:\n  dvse collection alias books-2026 books")]
+    Alias {
+        /// The collection.
+        name: String,
+        /// The other name.
+        alias: String,
+        /// Where the server is.
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+/// What a new collection is made of.
+#[derive(Debug, clap::Args)]
+pub struct CreateArguments {
+    /// Its name.
+    pub name: String,
+    /// Values a vector has.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub dim: u32,
+    /// How two vectors are compared.
+    #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
+    pub metric: MetricName,
+    /// Links a point has in the graph.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=128))]
+    pub m: Option<u32>,
+    /// Candidates an insertion considers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
+    pub ef_construct: Option<u32>,
+    /// A payload field to index, as FIELD:KIND (keyword, integer, float, bool, datetime, uuid).
+    #[arg(long, value_name = "FIELD:KIND")]
+    pub index: Vec<String>,
+    /// Where the server is.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// How two vectors are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricName {
+    /// Euclidean distance.
+    L2,
+    /// Angle.
+    Cosine,
+    /// Inner product.
+    Ip,
+}
+
+impl MetricName {
+    /// The name in the REST interface.
+    pub fn in_requests(self) -> &'static str {
+        match self {
+            MetricName::L2 => "Euclid",
+            MetricName::Cosine => "Cosine",
+            MetricName::Ip => "Dot",
+        }
+    }
+
+    /// The metric itself.
+    pub fn metric(self) -> dvse_types::Metric {
+        match self {
+            MetricName::L2 => dvse_types::Metric::L2,
+            MetricName::Cosine => dvse_types::Metric::Cosine,
+            MetricName::Ip => dvse_types::Metric::InnerProduct,
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// The server cannot be reached or refuses, or the output cannot be written.
+pub fn run(arguments: &CollectionArguments, output: &Output) -> Result<()> {
+    match &arguments.command {
+        CollectionCommand::List { format, connection } => list(&Client::new(connection)?, *format, output),
+        CollectionCommand::Info { name, format, connection } => {
+            info(&Client::new(connection)?, name, *format, output)
+        }
+        CollectionCommand::Create(arguments) => create(arguments, output),
+        CollectionCommand::Delete { name, yes, connection } => {
+            delete(&Client::new(connection)?, name, *yes, output)
+        }
+        CollectionCommand::Alias { name, alias, connection } => {
+            let create = json!({"create_alias": {"collection_name": name, "alias_name": alias}});
+            Client::new(connection)?.post("/collections/aliases", &json!({"actions": [create]}))?;
+            output.line(format!("{alias} is now another name of {name}"))
+        }
+    }
+}
+
+fn list(client: &Client, format: Format, output: &Output) -> Result<()> {
+    let answer = client.get("/collections")?;
+    let entries = answer.get("collections").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.get("name")?.as_str()).collect();
+    names.sort_unstable();
+    let mut table = Table::new(["collection", "points", "status"]);
+    for name in names {
+        let found = client.get(&format!("/collections/{}", segment(name)))?;
+        let points = found.get("points_count").and_then(Value::as_u64).unwrap_or(0);
+        let status = found.get("status").and_then(Value::as_str).unwrap_or("unknown");
+        match format {
+            Format::Jsonl => output.json(&json!({"name": name, "points": points, "status": status}))?,
+            Format::Table => table.row([name.to_owned(), grouped(points), status.to_owned()]),
+        }
+    }
+    match format {
+        Format::Jsonl => Ok(()),
+        Format::Table => table.print(output),
+    }
+}
+
+fn info(client: &Client, name: &str, format: Format, output: &Output) -> Result<()> {
+    let found = client.get(&format!("/collections/{}", segment(name)))?;
+    if format == Format::Jsonl {
+        return output.json(&found);
+    }
+    let mut table = Table::new(["key", "value"]);
+    flatten("", &found, &mut table);
+    table.print(output)
+}
+
+/// Adds a row for each value within a value, named by its path.
+fn flatten(path: &str, value: &Value, table: &mut Table) {
+    match value {
+        Value::Object(object) if !object.is_empty() => {
+            for (key, inner) in object {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(&path, inner, table);
+            }
+        }
+        Value::String(text) => table.row([path.to_owned(), text.clone()]),
+        Value::Null => {}
+        other => table.row([path.to_owned(), other.to_string()]),
+    }
+}
+
+fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
+    let indexes = arguments.index.iter().map(|text| parse_index(text)).collect::<Result<Vec<_>>>()?;
+    let client = Client::new(&arguments.connection)?;
+    let path = format!("/collections/{}", segment(&arguments.name));
+    let mut body = json!({"vectors": {"size": arguments.dim, "distance": arguments.metric.in_requests()}});
+    let hnsw: Map<String, Value> = [("m", arguments.m), ("ef_construct", arguments.ef_construct)]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), json!(value?))))
+        .collect();
+    if !hnsw.is_empty() {
+        body["hnsw_config"] = Value::Object(hnsw);
+    }
+    client.put(&path, &body)?;
+    for (field, kind) in indexes {
+        client
+            .put(&format!("{path}/index?wait=true"), &json!({"field_name": field, "field_schema": kind}))?;
+    }
+    output.line(format!(
+        "created {} ({} dimensions, {})",
+        arguments.name,
+        arguments.dim,
+        arguments.metric.metric().name()
+    ))
+}
+
+fn parse_index(text: &str) -> Result<(&str, &str)> {
+    match text.rsplit_once(':') {
+        Some((field, kind)) if dvse_types::FieldKind::from_name(kind).is_some() && !field.is_empty() => {
+            Ok((field, kind))
+        }
+        _ => Err(Failure::new(format!("--index {text:?} is not FIELD:KIND")).with_help(
+            "KIND is keyword, integer, float, bool, datetime or uuid, as in --index title:keyword",
+        )),
+    }
+}
+
+fn delete(client: &Client, name: &str, yes: bool, output: &Output) -> Result<()> {
+    let path = format!("/collections/{}", segment(name));
+    let found = client.get(&path)?;
+    let points = grouped(found.get("points_count").and_then(Value::as_u64).unwrap_or(0));
+    if !yes {
+        return Err(Failure::new(format!("{name} with its {points} points was not deleted"))
+            .with_help("add --yes to delete it for good, or keep a copy first with `dvse export`"));
+    }
+    client.delete(&path)?;
+    output.line(format!("deleted {name} with its {points} points"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_a_field_and_a_kind() {
+        assert_eq!(parse_index("a.b:keyword").unwrap(), ("a.b", "keyword"));
+        assert_eq!(parse_index("a:b:float").unwrap(), ("a:b", "float"));
+        for text in ["", "a", ":keyword", "a:word", "a:"] {
+            assert!(parse_index(text).unwrap_err().to_string().contains("help: KIND is"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs the binary.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Ran {
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The standard output of a run that succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// The standard error of a run that failed with a remedy.
+    #[track_caller]
+    pub fn failed(self) -> String {
+        assert_eq!(self.code, Some(1), "{}{}", self.stdout, self.stderr);
+        assert!(self.stderr.starts_with("error: "), "{}", self.stderr);
+        assert!(self.stderr.contains("\n help: "), "no remedy: {}", self.stderr);
+        self.stderr
+    }
+}
+
+/// The binary, without the variables of whoever runs the tests.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dvse"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DVSE_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+pub fn dvse(arguments: &[&str]) -> Ran {
+    Ran::of(command().args(arguments).output().unwrap())
+}
+
+/// A server in a process of its own on a free port.
+pub struct Server {
+    child: Child,
+    pub url: String,
+}
+
+impl Server {
+    pub fn start(data: &Path) -> Server {
+        let mut command = command();
+        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data).env("DVSE__LOG__FILTER", "warn");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim_end().rsplit(' ').next().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{line:?}");
+        Server { child, url }
+    }
+
+    /// Runs the binary against this server.
+    pub fn dvse(&self, arguments: &[&str]) -> Ran {
+        Ran::of(command().args(arguments).env("DVSE_URL", &self.url).output().unwrap())
+    }
+
+    /// Sends SIGTERM and returns the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A test that failed half-way must not leave a server behind; after `stop` there is nothing to kill.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

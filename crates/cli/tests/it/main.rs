@@ -1,0 +1,10 @@
+//! The real binary, run as a person would.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bench;
+mod dvse;
+mod failures;
+mod help;
+mod round_trip;
+mod serve;

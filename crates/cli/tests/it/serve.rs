@@ -1,0 +1,49 @@
+//! Starting, stopping, and settings.
+
+use serde_json::Value;
+
+use crate::dvse::{Server, command};
+
+#[test]
+fn a_stopped_server_has_its_collections_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let created = server.dvse(&["collection", "create", "books", "--dim", "3", "--metric", "l2"]).ok();
+    assert_eq!(created, "created books (3 dimensions, l2)\n");
+    server.dvse(&["collection", "alias", "books", "shelf"]).ok();
+    assert_eq!(server.stop(), Some(0));
+
+    let server = Server::start(folder.path());
+    let listed = server.dvse(&["collection", "list", "--format", "jsonl"]).ok();
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((listed["name"].as_str(), listed["points"].as_u64()), (Some("books"), Some(0)));
+    assert!(server.dvse(&["collection", "info", "shelf"]).ok().contains("size"));
+    let kept = server.dvse(&["collection", "delete", "books"]).failed();
+    assert!(kept.contains("was not deleted") && kept.contains("--yes"), "{kept}");
+    server.dvse(&["collection", "delete", "books", "--yes"]).ok();
+    assert_eq!(server.dvse(&["collection", "list", "--format", "jsonl"]).ok(), "");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn settings_are_shown_with_their_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dvse.toml");
+    std::fs::write(&file, "[server]\nhttp = \"127.0.0.1:1\"\n[log]\nfilter = \"warn\"\n").unwrap();
+    let ran = command()
+        .args(["config", "show", "--format", "jsonl", "--data", "here"])
+        .env("DVSE_CONFIG", &file)
+        .env("DVSE__SERVER__HTTP", "127.0.0.1:2")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(ran.stdout).unwrap();
+    let of = |key: &str| {
+        let mut all = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let setting = all.rfind(|setting| setting["setting"] == key).unwrap();
+        format!("{} from {}", setting["value"].as_str().unwrap(), setting["from"].as_str().unwrap())
+    };
+    assert_eq!(of("storage.data"), "here from flag");
+    assert_eq!(of("server.http"), "127.0.0.1:2 from environment DVSE__SERVER__HTTP");
+    assert_eq!(of("log.filter"), format!("warn from file {}", file.display()));
+    assert!(of("storage.background_threads").ends_with("from default"));
+}

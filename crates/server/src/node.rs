@@ -110,6 +110,7 @@ impl Node {
         let engine = EngineConfig {
             background_threads: config.background_threads,
             growing_rows_max: config.growing_rows_max,
+            tail_bytes_max: config.tail_bytes_max,
             ..EngineConfig::default()
         };
         // Listening comes first: a node that is there already is noticed before any file is touched.

@@ -35,6 +35,8 @@ pub struct Config {
     pub background_threads: usize,
     /// How many rows a growing segment holds.
     pub growing_rows_max: usize,
+    /// How many bytes of vectors may wait to be linked.
+    pub tail_bytes_max: usize,
     /// What is refused for its size.
     pub limits: Limits,
     /// Which messages are logged.
@@ -112,6 +114,7 @@ impl RawConfig {
             data: PathBuf::from(read.text("storage.data")?),
             background_threads: read.number("storage.background_threads")?,
             growing_rows_max: read.number("storage.growing_rows_max")?,
+            tail_bytes_max: read.number("storage.tail_bytes_max")?,
             limits,
             log_filter: read.text("log.filter")?,
         })

@@ -169,9 +169,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "storage.growing_rows_max",
         kind: count(1_000, 10_000_000, "rows"),
-        default: "32768",
+        default: "131072",
         purpose: "How many rows a growing segment holds before it is sealed. Larger segments search a little faster and \
                   take longer to build and to replay.",
+    },
+    Setting {
+        key: "storage.tail_bytes_max",
+        kind: Kind::Bytes { min: 1 << 20, max: 4 << 30 },
+        default: "96 MiB",
+        purpose: "How many bytes of vectors may wait for a place in the graph. Searches compare them one by one, so more \
+                  lets bursts of writes through and slows searches meanwhile; beyond it writers wait.",
     },
     Setting {
         key: "limits.body_bytes_max",

@@ -4,6 +4,7 @@
 //! others), a loop of single registers, and one partial register whose missing lanes are 0: a zero pair adds
 //! nothing to any sum here.
 
+pub(crate) use crate::fast_scan::scan_blocks;
 use crate::lanes::Lanes;
 use crate::scalar::{check_int_lengths, check_lengths};
 

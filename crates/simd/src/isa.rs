@@ -103,6 +103,15 @@ pub trait Isa: sealed::Token + Copy + Send + Sync + 'static {
     /// Single precision to half, to nearest, ties to even; too large becomes infinite, a NaN becomes quiet.
     fn f32_to_f16(self, from: &[f32], to: &mut [u16]);
 
+    /// Sums of table entries that 4-bit codes pick, for blocks of 32 rows ([`SCAN_ROWS`](crate::SCAN_ROWS)).
+    ///
+    /// `tables` has 16 bytes a column, `codes` 16 bytes a column of each block: byte `j` holds the codes of the
+    /// block's rows `j` (low half) and `j + 16` (high half); `sums` gets one number a row. Exact, and the same at
+    /// every level, while entries are at most [`SCAN_ENTRY_MAX`](crate::SCAN_ENTRY_MAX); larger ones give sums that
+    /// mean nothing. Panics if the lengths do not fit each other or the number of columns is not a multiple of
+    /// [`SCAN_COLUMNS`](crate::SCAN_COLUMNS) up to [`SCAN_COLUMNS_MAX`](crate::SCAN_COLUMNS_MAX).
+    fn fast_scan(self, codes: &[u8], tables: &[u8], sums: &mut [u16]);
+
     /// Asks the CPU for the first `lines` cache lines of a slice, see [`prefetch_read`](crate::prefetch_read).
     #[inline(always)]
     fn prefetch<T>(self, slice: &[T], lines: usize) {

@@ -43,6 +43,7 @@ macro_rules! isa_from_lanes {
                 l2_squared_i8_x4(q: &[i8], rows: [&[i8]; 4]) -> [u32; 4] = sum_bytes::<SquaredDifferenceI8, _, 4>;
                 f16_to_f32(from: &[u16], to: &mut [f32]) -> () = f16_to_f32::<_>;
                 f32_to_f16(from: &[f32], to: &mut [u16]) -> () = f32_to_f16::<_>;
+                fast_scan(codes: &[u8], tables: &[u8], sums: &mut [u16]) -> () = scan_blocks::<_>;
             }
 
             isa_from_lanes! { byte_kernels $token $features

@@ -48,6 +48,7 @@
 #![expect(unsafe_code, reason = "raw loads, dispatch, and the memory shared by writer and readers live here")]
 
 mod aligned;
+mod fast_scan;
 mod generic;
 mod growing_rows;
 mod half;
@@ -68,6 +69,7 @@ mod aarch64;
 mod x86;
 
 pub use aligned::{ALIGNMENT, AlignedBuf, OutOfMemory, padded_dim};
+pub use fast_scan::{SCAN_COLUMNS, SCAN_COLUMNS_MAX, SCAN_ENTRY_MAX, SCAN_ROWS};
 pub use growing_rows::{Full, GrowingRows, Rows, RowsError, RowsReader, RowsWriter};
 pub use half::{f16_bits_to_f32, f16_to_f32, f32_to_f16, f32_to_f16_bits};
 pub use isa::{Isa, MAX_INT_DIM, Op, dispatch, nearest_available};

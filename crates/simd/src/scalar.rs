@@ -150,4 +150,8 @@ impl Isa for Scalar {
             *to = f32_to_f16_bits(from);
         }
     }
+
+    fn fast_scan(self, codes: &[u8], tables: &[u8], sums: &mut [u16]) {
+        crate::fast_scan::scan_blocks_plain(codes, tables, sums);
+    }
 }

@@ -21,6 +21,8 @@ macro_rules! tests {
 mod agree_with_scalar;
 #[path = "../it/edge_lengths.rs"]
 mod edge_lengths;
+#[path = "../it/fast_scan.rs"]
+mod fast_scan;
 #[path = "../it/halves.rs"]
 mod halves;
 #[path = "../it/levels.rs"]
@@ -61,9 +63,10 @@ impl Chosen {
 }
 
 fn main() -> ExitCode {
-    let modules: [(&str, &[Test]); 5] = [
+    let modules: [(&str, &[Test]); 6] = [
         ("agree_with_scalar", agree_with_scalar::TESTS),
         ("edge_lengths", edge_lengths::TESTS),
+        ("fast_scan", fast_scan::TESTS),
         ("halves", halves::TESTS),
         ("levels", levels::TESTS),
         ("special_values", special_values::TESTS),

@@ -13,6 +13,7 @@ macro_rules! tests {
 mod agree_with_scalar;
 mod aligned;
 mod edge_lengths;
+mod fast_scan;
 mod growing_rows;
 mod halves;
 mod levels;

@@ -5,8 +5,12 @@
 //!     --base base.npy --queries queries.npy --truth gt.npy --metric cosine --ef 16,32,64,128
 //! ```
 //!
-//! Reads npy (f4, f2, u1) and idx (u1) files. With `--serve` it reads lines of `ef [rows_ahead lines expansions]`
-//! from standard input and answers each with one JSON line, so that another program can take turns with it.
+//! With `--index ivf` it builds inverted lists (`--lists`, `--sub-dim`; searched with `--rows-per-candidate`, `--nprobe`,
+//! `--rerank`) instead of a graph (`--m`, `--efc`, `--alpha`, `--batch`).
+//!
+//! Reads npy (f4, f2, u1) and idx (u1) files. With `--serve` it reads lines of `ef [rows_ahead lines expansions]` (a
+//! graph) or `ef [rows_per_candidate nprobe rerank]` (lists) from standard input and answers each with one JSON line,
+//! so that another program can take turns with it. With `--pass S` a search is filtered to the share S of the rows.
 
 #![expect(clippy::print_stdout, reason = "a measuring program prints what it measured")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measuring program may stop")]
@@ -74,8 +78,40 @@ fn process_seconds() -> f64 {
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
+/// What is measured.
+enum Built {
+    Hnsw(SealedHnsw),
+    Ivf(SealedIvf),
+}
+
+impl Built {
+    fn index(&self) -> &dyn AnnIndex {
+        match self {
+            Built::Hnsw(index) => index,
+            Built::Ivf(index) => index,
+        }
+    }
+
+    /// Takes what a line of `--serve` says after `ef`.
+    fn tuned(self, numbers: &[usize]) -> Built {
+        let [a, b, c] = *numbers else { return self };
+        match self {
+            Built::Hnsw(index) => {
+                let prefetch = Prefetch { rows_ahead: a, lines: b };
+                Built::Hnsw(index.with_traversal(Traversal { expansions: c, prefetch }))
+            }
+            Built::Ivf(index) => {
+                let probing = Probing { rows_per_candidate: a as u32, lists: b as u32, rerank: c as u32 };
+                Built::Ivf(index.with_probing(probing))
+            }
+        }
+    }
+}
+
 struct Run {
-    index: SealedHnsw,
+    index: Built,
+    /// The rows to search among, or none for all.
+    bits: Option<Vec<u64>>,
     queries: Matrix,
     /// Distances of the true neighbours, best first.
     truth: Vec<Vec<f32>>,
@@ -87,6 +123,7 @@ impl Run {
     fn measure(&self, ef: usize) -> String {
         let mut scratch = Scratch::new();
         let params = SearchParams::new(self.k, ef);
+        let set = self.bits.as_ref().map_or(RowSet::All, |bits| RowSet::Bitmap(bits));
         let mut out = Vec::new();
         let mut found_all = Vec::with_capacity(self.truth.len());
         let (mut distances, mut hops, mut seconds) = (0, 0, 0.0);
@@ -94,7 +131,7 @@ impl Run {
         let cpu = thread_seconds();
         for query in self.queries.values.chunks_exact(self.queries.dim).take(self.truth.len()) {
             let start = Instant::now();
-            let stats = self.index.search(query, &params, RowSet::All, &mut scratch, &mut out).unwrap();
+            let stats = self.index.index().search(query, &params, set, &mut scratch, &mut out).unwrap();
             let took = start.elapsed().as_secs_f64();
             seconds += took;
             times.push(took);
@@ -151,23 +188,6 @@ fn main() {
             });
         }
     }
-    let traversal = Traversal {
-        expansions: number("expansions", Traversal::default().expansions),
-        prefetch: Prefetch {
-            rows_ahead: number("ahead", Prefetch::default().rows_ahead),
-            lines: number("lines", Prefetch::default().lines),
-        },
-    };
-    let defaults = HnswParams::default();
-    let params = HnswParams {
-        m: number("m", defaults.m.into()) as u16,
-        ef_construction: number("efc", defaults.ef_construction.into()) as u16,
-        alpha: text("alpha", &defaults.alpha.to_string()).parse().expect("alpha"),
-        batch_max: number("batch", defaults.batch_max.into()) as u16,
-        seed: number("seed", 0) as u64,
-        traversal,
-    };
-
     let (mut writer, reader) = GrowingRows::with_capacity(base.dim, base.rows).unwrap();
     for row in base.values.chunks_exact(base.dim).take(base.rows) {
         writer.append(row).unwrap();
@@ -175,35 +195,25 @@ fn main() {
     let threads = number("build-threads", 2);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let rows = Rows::Growing(reader);
-    let growing = GrowingHnsw::new(rows, base.rows as u32, metric, params).unwrap();
-    let (start, cpu) = (Instant::now(), process_seconds());
-    growing.link(base.rows as u32, false, &pool, &|| false).unwrap();
-    let linked_s = start.elapsed().as_secs_f64();
-    let unreached = growing.linked() - growing.reachable();
-    growing.link(base.rows as u32, true, &pool, &|| false).unwrap();
-    let build_s = start.elapsed().as_secs_f64();
-    let build_cpu_s = process_seconds() - cpu;
-    let mut sections = MemorySections::new();
-    growing.persist(&mut sections).unwrap();
-    let layer0 = sections.iter().find(|(name, _)| *name == "hnsw.layer0").unwrap().1;
-    let edges = layer0.chunks_exact(4).filter(|id| *id != [255; 4]).count();
-    println!(
-        "{{\"build_s\":{build_s:.2},\"build_cpu_s\":{build_cpu_s:.2},\"linked_s\":{linked_s:.2},\"build_threads\":{threads},\"n\":{},\"dim\":{},\
-         \"degree\":{:.1},\"index_mib\":{:.1},\"unreached_before_flush\":{unreached},\"reachable\":{}}}",
-        base.rows,
-        base.dim,
-        edges as f64 / base.rows as f64,
-        growing.index_bytes() as f64 / 1048576.0,
-        growing.reachable(),
-    );
-    drop(growing);
+    let sections = match text("index", "hnsw").as_str() {
+        "hnsw" => build_hnsw(&options, rows, metric, &pool),
+        "ivf" => build_ivf(&options, rows, metric, &pool),
+        other => panic!("unknown index {other}: use hnsw or ivf"),
+    };
 
     let rows = MappedRows::from_values(&base.values[..base.rows * base.dim], base.dim).unwrap();
     let k = number("k", 10);
-    let truth = truth_distances(&rows, metric, &queries, &text("truth", ""), k);
+    let bits = options.get("pass").map(|share| random_bits(base.rows, share.parse().expect("pass")));
+    let truth = truth_distances(&rows, metric, &queries, &text("truth", ""), k, bits.as_deref());
     queries.rows = queries.rows.min(truth.len());
-    let index = SealedHnsw::open(&sections, rows, metric).unwrap().with_traversal(traversal);
-    let mut run = Run { index, queries, truth, k };
+    let index = match text("index", "hnsw").as_str() {
+        "hnsw" => {
+            let index = SealedHnsw::open(&sections, rows, metric).unwrap();
+            Built::Hnsw(index.with_traversal(traversal(&options)))
+        }
+        _ => Built::Ivf(SealedIvf::open(&sections, rows, metric).unwrap().with_probing(probing(&options))),
+    };
+    let mut run = Run { index, bits, queries, truth, k };
     if options.contains_key("serve") {
         for line in std::io::stdin().lock().lines() {
             let line = line.unwrap();
@@ -211,10 +221,7 @@ fn main() {
                 line.split_whitespace().map(|number| number.parse::<usize>().expect("a number"));
             let Some(ef) = numbers.next() else { return };
             let rest: Vec<usize> = numbers.collect();
-            if let [rows_ahead, lines, expansions] = rest[..] {
-                let prefetch = Prefetch { rows_ahead, lines };
-                run.index = run.index.with_traversal(Traversal { expansions, prefetch });
-            }
+            run.index = run.index.tuned(&rest);
             println!("{}", run.measure(ef));
             std::io::stdout().flush().unwrap();
         }
@@ -230,6 +237,109 @@ fn main() {
     }
 }
 
+type Options = HashMap<String, String>;
+
+fn number_of(options: &Options, name: &str, default: usize) -> usize {
+    options.get(name).map_or(default, |text| text.parse().expect(name))
+}
+
+fn traversal(options: &Options) -> Traversal {
+    let defaults = Traversal::default();
+    Traversal {
+        expansions: number_of(options, "expansions", defaults.expansions),
+        prefetch: Prefetch {
+            rows_ahead: number_of(options, "ahead", defaults.prefetch.rows_ahead),
+            lines: number_of(options, "lines", defaults.prefetch.lines),
+        },
+    }
+}
+
+fn probing(options: &Options) -> Probing {
+    let defaults = Probing::default();
+    Probing {
+        rows_per_candidate: number_of(options, "rows-per-candidate", defaults.rows_per_candidate as usize)
+            as u32,
+        lists: number_of(options, "nprobe", 0) as u32,
+        rerank: number_of(options, "rerank", 0) as u32,
+    }
+}
+
+fn build_hnsw(options: &Options, rows: Rows, metric: Metric, pool: &rayon::ThreadPool) -> MemorySections {
+    let defaults = HnswParams::default();
+    let params = HnswParams {
+        m: number_of(options, "m", defaults.m.into()) as u16,
+        ef_construction: number_of(options, "efc", defaults.ef_construction.into()) as u16,
+        alpha: options.get("alpha").map_or(defaults.alpha, |text| text.parse().expect("alpha")),
+        batch_max: number_of(options, "batch", defaults.batch_max.into()) as u16,
+        seed: number_of(options, "seed", 0) as u64,
+        traversal: traversal(options),
+    };
+    let (n, dim) = (rows.len(), rows.dim());
+    let growing = GrowingHnsw::new(rows, n, metric, params).unwrap();
+    let (start, cpu) = (Instant::now(), process_seconds());
+    growing.link(n, false, pool, &|| false).unwrap();
+    let linked_s = start.elapsed().as_secs_f64();
+    let unreached = growing.linked() - growing.reachable();
+    growing.link(n, true, pool, &|| false).unwrap();
+    let build_s = start.elapsed().as_secs_f64();
+    let build_cpu_s = process_seconds() - cpu;
+    let mut sections = MemorySections::new();
+    growing.persist(&mut sections).unwrap();
+    let layer0 = sections.iter().find(|(name, _)| *name == "hnsw.layer0").unwrap().1;
+    let edges = layer0.chunks_exact(4).filter(|id| *id != [255; 4]).count();
+    println!(
+        "{{\"build_s\":{build_s:.2},\"build_cpu_s\":{build_cpu_s:.2},\"linked_s\":{linked_s:.2},\"build_threads\":{},\"n\":{n},\"dim\":{dim},\
+         \"degree\":{:.1},\"index_mib\":{:.1},\"unreached_before_flush\":{unreached},\"reachable\":{}}}",
+        pool.current_num_threads(),
+        edges as f64 / f64::from(n),
+        growing.index_bytes() as f64 / 1048576.0,
+        growing.reachable(),
+    );
+    sections
+}
+
+fn build_ivf(options: &Options, rows: Rows, metric: Metric, pool: &rayon::ThreadPool) -> MemorySections {
+    let defaults = IvfParams::default();
+    let params = IvfParams {
+        lists: number_of(options, "lists", 0) as u32,
+        sub_dim: number_of(options, "sub-dim", defaults.sub_dim.into()) as u16,
+        train_rows: number_of(options, "train-rows", 0) as u32,
+        seed: number_of(options, "seed", 0) as u64,
+        probing: probing(options),
+    };
+    let (n, dim) = (rows.len(), rows.dim());
+    let growing = GrowingIvf::new(rows, n, metric, params).unwrap();
+    let (start, cpu) = (Instant::now(), process_seconds());
+    // With `--first-rows` the lists are trained on the first rows, as in a segment that grows, not on a sample of all.
+    let flush = !options.contains_key("first-rows");
+    growing.link(n, flush, pool, &|| false).unwrap();
+    let build_s = start.elapsed().as_secs_f64();
+    let build_cpu_s = process_seconds() - cpu;
+    let mut sections = MemorySections::new();
+    growing.persist(&mut sections).unwrap();
+    println!(
+        "{{\"build_s\":{build_s:.2},\"build_cpu_s\":{build_cpu_s:.2},\"build_threads\":{},\"n\":{n},\"dim\":{dim},\"lists\":{},\
+         \"index_mib\":{:.1}}}",
+        pool.current_num_threads(),
+        growing.lists(),
+        growing.index_bytes() as f64 / 1048576.0,
+    );
+    sections
+}
+
+/// A bitmap with about the share `share` of `n` bits set, always the same.
+fn random_bits(n: usize, share: f64) -> Vec<u64> {
+    let mut state = 1_u64;
+    let mut bits = vec![0_u64; n.div_ceil(64)];
+    for row in 0..n {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if ((state >> 33) as f64 / (1_u64 << 31) as f64) < share {
+            bits[row / 64] |= 1 << (row % 64);
+        }
+    }
+    bits
+}
+
 /// The true distances, from a file of ids or by exact search.
 fn truth_distances(
     rows: &MappedRows,
@@ -237,9 +347,11 @@ fn truth_distances(
     queries: &Matrix,
     path: &str,
     k: usize,
+    bits: Option<&[u64]>,
 ) -> Vec<Vec<f32>> {
     let flat = FlatIndex::new(Rows::Sealed(rows.clone()), metric);
-    let ids = (!path.is_empty()).then(|| read_matrix(path));
+    // A file of ids is right for all rows only.
+    let ids = (!path.is_empty() && bits.is_none()).then(|| read_matrix(path));
     let mut scratch = Scratch::new();
     let mut out = Vec::new();
     let mut truth = Vec::new();
@@ -254,7 +366,8 @@ fn truth_distances(
             }
             Some(_) => break,
             None => {
-                flat.scan(query, k, 0..u32::MAX, RowSet::All, &mut scratch, &mut out).unwrap();
+                let set = bits.map_or(RowSet::All, RowSet::Bitmap);
+                flat.scan(query, k, 0..u32::MAX, set, &mut scratch, &mut out).unwrap();
             }
         }
         truth.push(out.iter().map(|neighbor| neighbor.distance).collect());

@@ -66,7 +66,7 @@ pub enum SearchError {
 ///
 /// Rows and queries of the metric [`Metric::Cosine`] are of unit length already.
 pub trait AnnIndex: Send + Sync {
-    /// The name used in configuration: `flat` or `hnsw`.
+    /// The name used in configuration: `flat`, `hnsw` or `ivf_pq`.
     fn kind(&self) -> &'static str;
 
     /// How vectors are compared.

@@ -17,6 +17,8 @@ pub struct Scratch {
     /// The query, padded to the row stride.
     pub(crate) query: AlignedBuf<f32>,
     pub(crate) beam: Beam,
+    /// What searches over inverted lists need besides.
+    pub(crate) ivf: crate::ivf::Workspace,
 }
 
 /// The state of one traversal.

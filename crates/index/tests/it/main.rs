@@ -5,4 +5,6 @@
 mod data;
 mod exact;
 mod graph;
+mod ivf;
+mod ivf_sections;
 mod sections;

@@ -1,0 +1,57 @@
+//! Asymmetric distances: a query's tables, by which a sum of entries estimates an inner product with coded vectors.
+
+use dvse_simd::{AlignedBuf, Isa, SCAN_ENTRY_MAX};
+
+use super::centroids::{Column, LANES, dots};
+use super::pq::Codebooks;
+
+/// The tables of one query, in memory that is used again.
+#[derive(Default)]
+pub(crate) struct Tables {
+    exact: Vec<Column>,
+    /// 16 entries of at most 6 bits a column.
+    pub(crate) entries: AlignedBuf<u8>,
+    /// What a sum of entries is to be multiplied with.
+    pub(crate) scale: f32,
+    /// What is to be added then.
+    pub(crate) offset: f32,
+}
+
+impl Tables {
+    /// Makes the tables of `factor · ⟨query, vector⟩`. The query is padded to whole columns.
+    ///
+    /// One scale serves all columns, so that sums stay comparable: the widest column uses the whole range.
+    #[inline(always)]
+    pub(crate) fn fill<I: Isa>(&mut self, _isa: I, books: &Codebooks<'_>, query: &[f32], factor: f32) {
+        let shape = books.shape;
+        let bytes = shape.block_bytes();
+        if self.entries.len() != bytes {
+            self.entries = AlignedBuf::zeroed(bytes);
+        }
+        self.exact.clear();
+        let (mut span, mut lows) = (0.0_f32, 0.0_f32);
+        let columns = query.chunks_exact(shape.sub_dim).zip(books.codewords.chunks_exact(shape.sub_dim));
+        for (query, book) in columns {
+            let [mut column] = dots([query], book);
+            column.iter_mut().for_each(|entry| *entry *= factor);
+            let low = column.iter().copied().fold(f32::INFINITY, |low, x| if x < low { x } else { low });
+            column.iter_mut().for_each(|entry| *entry -= low);
+            let high = column.iter().copied().fold(0.0, |high, x| if x > high { x } else { high });
+            span = if high > span { high } else { span };
+            lows += low;
+            self.exact.push(column);
+        }
+        let steps = if span > 0.0 { f32::from(SCAN_ENTRY_MAX) / span } else { 0.0 };
+        // A span too small to be divided by is no span; one too large leaves nothing but its own column.
+        let steps = if steps.is_finite() { steps } else { 0.0 };
+        let (entries, padding) = self.entries.split_at_mut(self.exact.len() * LANES);
+        for (entries, exact) in entries.chunks_exact_mut(LANES).zip(&self.exact) {
+            for (entry, exact) in entries.iter_mut().zip(exact) {
+                *entry = (exact * steps + 0.5) as u8;
+            }
+        }
+        padding.fill(0);
+        self.scale = if steps > 0.0 { 1.0 / steps } else { 0.0 };
+        self.offset = lows;
+    }
+}

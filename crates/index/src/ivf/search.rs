@@ -35,6 +35,14 @@ const ORDERED: usize = 64;
 /// block is without.
 const SPARSE: f32 = 1.0 / 16.0;
 
+/// The rows are known long before they are compared and lie anywhere: asked for farther ahead than a traversal can,
+/// 16 rows and 8 lines instead of 8 and 4, they cost a tenth less.
+const REACH: Prefetch = Prefetch { rows_ahead: 16, lines: 8 };
+
+/// What a byte of codes costs in bytes of rows that are read one after the other: measured as 2.1 ns for 48 bytes
+/// of codes against 29 ns for 1 536 bytes of row.
+const CODE_BYTE: u64 = 2;
+
 /// Memory that searches reuse.
 #[derive(Default)]
 pub(crate) struct Workspace {
@@ -118,7 +126,7 @@ impl<L: Lists, V: VectorView> Target<'_, L, V> {
         let scan = (scan as u64).min(u64::from(self.limit));
         // Bytes read either way; comparing exactly is the better answer at the same price.
         let row_bytes = 4 * self.rows.stride() as u64;
-        let scan_bytes = scan * self.model.books.shape.block_bytes() as u64 / u64::from(ROWS)
+        let scan_bytes = CODE_BYTE * scan * self.model.books.shape.block_bytes() as u64 / u64::from(ROWS)
             + (rerank as u64 + u64::from(self.model.list_count)) * row_bytes;
         if u64::from(passing) * row_bytes <= scan_bytes && u64::from(passing) <= params.max_distances {
             return None;
@@ -173,7 +181,7 @@ impl<L: Lists, V: VectorView, K: Kernel> Op for QueryOp<'_, L, V, K> {
         }
         let dim = target.rows.dim();
         let factor = if target.model.metric == Metric::InnerProduct { -1.0 } else { -2.0 };
-        score_lists(&target.model, &query[..dim], factor, work);
+        score_lists(isa, &target.model, &query[..dim], factor, work);
         work.query.clear();
         work.query.extend_from_slice(&query[..dim]);
         work.query.resize(target.model.books.shape.padded_dim(), 0.0);
@@ -238,26 +246,46 @@ impl<L: Lists, V: VectorView, K: Kernel> Op for QueryOp<'_, L, V, K> {
 }
 
 /// Scores every list and puts the keys down without order.
-#[inline(always)]
-fn score_lists(model: &Model<'_>, query: &[f32], factor: f32, work: &mut Workspace) {
-    work.order.clear();
-    work.bases.clear();
-    let blocks = model.lists.norms.len();
-    let mut block = 0;
-    while block < blocks {
-        let together = (blocks - block).min(4);
-        let columns = [0, 1, 2, 3].map(|next| model.lists.block(block + next.min(together - 1)));
-        let dots = dots_of_blocks(query, columns);
-        for (dots, norms) in dots.iter().zip(&model.lists.norms[block..block + together]) {
-            let first = work.bases.len();
-            for lane in 0..LANES.min(model.list_count as usize - first) {
-                let base = factor * dots[lane];
-                let norm = if model.metric == Metric::InnerProduct { 0.0 } else { norms[lane] };
-                work.bases.push(base);
-                work.order.push(pack(norm + base, (first + lane) as u32));
+///
+/// Like the other two parts that take time (tables and scans), this is a call of its own that is compiled for the
+/// instruction set as a whole; what is around them is compiled once for each kind of rows and lists.
+#[inline(never)]
+fn score_lists<I: Isa>(isa: I, model: &Model<'_>, query: &[f32], factor: f32, work: &mut Workspace) {
+    isa.run(ListsOp { model, query, factor, work });
+}
+
+struct ListsOp<'a> {
+    model: &'a Model<'a>,
+    query: &'a [f32],
+    factor: f32,
+    work: &'a mut Workspace,
+}
+
+impl Op for ListsOp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, _isa: I) {
+        let ListsOp { model, query, factor, work } = self;
+        work.order.clear();
+        work.bases.clear();
+        let blocks = model.lists.norms.len();
+        let mut block = 0;
+        while block < blocks {
+            let together = (blocks - block).min(4);
+            let columns = [0, 1, 2, 3].map(|next| model.lists.block(block + next.min(together - 1)));
+            let dots = dots_of_blocks(query, columns);
+            for (dots, norms) in dots.iter().zip(&model.lists.norms[block..block + together]) {
+                let first = work.bases.len();
+                for lane in 0..LANES.min(model.list_count as usize - first) {
+                    let base = factor * dots[lane];
+                    let norm = if model.metric == Metric::InnerProduct { 0.0 } else { norms[lane] };
+                    work.bases.push(base);
+                    work.order.push(pack(norm + base, (first + lane) as u32));
+                }
             }
+            block += together;
         }
-        block += together;
     }
 }
 
@@ -300,6 +328,22 @@ impl Best<'_> {
     }
 }
 
+struct RunOp<'a, 'b, S> {
+    scan: &'a Scan<'a>,
+    run: &'a Run<'a, S>,
+    sums: &'a mut Vec<u16>,
+    best: &'a mut Best<'b>,
+}
+
+impl<S: Slot> Op for RunOp<'_, '_, S> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> u64 {
+        self.scan.scan_blocks(isa, self.run, self.sums, self.best)
+    }
+}
+
 /// What is needed to scan a list.
 struct Scan<'a> {
     tables: &'a Tables,
@@ -311,8 +355,19 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// Scores the codes of a run and keeps the best; returns how many blocks were scored.
-    #[inline(always)]
+    #[inline(never)]
     fn scan<I: Isa, S: Slot>(
+        &self,
+        isa: I,
+        run: &Run<'_, S>,
+        sums: &mut Vec<u16>,
+        best: &mut Best<'_>,
+    ) -> u64 {
+        isa.run(RunOp { scan: self, run, sums, best })
+    }
+
+    #[inline(always)]
+    fn scan_blocks<I: Isa, S: Slot>(
         &self,
         isa: I,
         run: &Run<'_, S>,
@@ -351,25 +406,25 @@ impl Scan<'_> {
         terms: Option<&[f32; SCAN_ROWS]>,
         best: &mut Best<'_>,
     ) {
-        let mut estimates = *terms.unwrap_or(&[0.0; SCAN_ROWS]);
-        for (estimate, sum) in estimates.iter_mut().zip(sums) {
-            *estimate += self.base + self.tables.scale * f32::from(*sum);
-        }
-        // Most blocks hold nothing: one minimum tells, taken in lanes.
+        let terms = terms.unwrap_or(&[0.0; SCAN_ROWS]);
+        let estimate = |term: f32, sum: u16| term + (self.base + self.tables.scale * f32::from(sum));
+        // Most blocks hold nothing: one minimum tells, taken in lanes. Only then are rows looked at.
         let mut least = [f32::INFINITY; LANES];
-        for half in estimates.as_chunks::<LANES>().0 {
-            for (least, estimate) in least.iter_mut().zip(half) {
-                *least = if *estimate < *least { *estimate } else { *least };
+        for (terms, sums) in terms.as_chunks::<LANES>().0.iter().zip(sums.as_chunks::<LANES>().0) {
+            for (least, (term, sum)) in least.iter_mut().zip(terms.iter().zip(sums)) {
+                let estimate = estimate(*term, *sum);
+                *least = if estimate < *least { estimate } else { *least };
             }
         }
         if !least.iter().any(|least| *least <= best.bound) {
             return;
         }
-        for (estimate, row) in estimates.iter().zip(rows) {
-            if *estimate <= best.bound {
+        for ((term, sum), row) in terms.iter().zip(sums).zip(rows) {
+            let estimate = estimate(*term, *sum);
+            if estimate <= best.bound {
                 let row = row.get();
                 if row < self.limit && self.set.contains(row) {
-                    best.push(*estimate, row);
+                    best.push(estimate, row);
                 }
             }
         }
@@ -377,7 +432,7 @@ impl Scan<'_> {
 }
 
 fn compare<C: DistanceComputer>(computer: &C, beam: &mut Beam, stats: &mut SearchStats) {
-    computer.score_batch(&beam.batch, beam.pool.bound(), &mut beam.fresh, Prefetch::default());
+    computer.score_batch(&beam.batch, beam.pool.bound(), &mut beam.fresh, REACH);
     beam.pool.merge(&mut beam.fresh);
     stats.distances += beam.batch.len() as u64;
     beam.batch.clear();

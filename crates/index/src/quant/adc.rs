@@ -1,6 +1,6 @@
 //! Asymmetric distances: a query's tables, by which a sum of entries estimates an inner product with coded vectors.
 
-use dvse_simd::{AlignedBuf, Isa, SCAN_ENTRY_MAX};
+use dvse_simd::{AlignedBuf, Isa, Op, SCAN_ENTRY_MAX};
 
 use super::centroids::{Column, LANES, dots};
 use super::pq::Codebooks;
@@ -21,8 +21,13 @@ impl Tables {
     /// Makes the tables of `factor · ⟨query, vector⟩`. The query is padded to whole columns.
     ///
     /// One scale serves all columns, so that sums stay comparable: the widest column uses the whole range.
+    #[inline(never)]
+    pub(crate) fn fill<I: Isa>(&mut self, isa: I, books: &Codebooks<'_>, query: &[f32], factor: f32) {
+        isa.run(FillOp { tables: self, books, query, factor });
+    }
+
     #[inline(always)]
-    pub(crate) fn fill<I: Isa>(&mut self, _isa: I, books: &Codebooks<'_>, query: &[f32], factor: f32) {
+    fn fill_columns(&mut self, books: &Codebooks<'_>, query: &[f32], factor: f32) {
         let shape = books.shape;
         let bytes = shape.block_bytes();
         if self.entries.len() != bytes {
@@ -53,5 +58,21 @@ impl Tables {
         padding.fill(0);
         self.scale = if steps > 0.0 { 1.0 / steps } else { 0.0 };
         self.offset = lows;
+    }
+}
+
+struct FillOp<'a> {
+    tables: &'a mut Tables,
+    books: &'a Codebooks<'a>,
+    query: &'a [f32],
+    factor: f32,
+}
+
+impl Op for FillOp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, _isa: I) {
+        self.tables.fill_columns(self.books, self.query, self.factor);
     }
 }

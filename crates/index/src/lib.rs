@@ -1,12 +1,13 @@
-//! Approximate nearest-neighbour structures over borrowed rows: flat and HNSW.
+//! Approximate nearest-neighbour structures over borrowed rows: flat, HNSW and IVF-PQ.
 //!
 //! An index works on rows that someone else keeps ([`Rows`]: growing in memory, or sealed in a mapping) and knows
 //! nothing of files, of what users call their points, or of who deletes them: rows to be hidden are left out of the
 //! [`RowSet`] a search is given. Threads to build with come in as an argument.
 //!
 //! In reading order: [`Rows`] and [`VectorView`]; [`AnnIndex`], [`SearchParams`], [`RowSet`], [`Scratch`],
-//! [`Neighbor`]; [`FlatIndex`]; [`GrowingHnsw`] and [`SealedHnsw`] with [`HnswParams`]; [`SectionSink`] and
-//! [`SectionSource`], through which an index is kept; [`recall_at`].
+//! [`Neighbor`]; [`FlatIndex`]; [`GrowingHnsw`] and [`SealedHnsw`] with [`HnswParams`]; [`GrowingIvf`] and
+//! [`SealedIvf`] with [`IvfParams`] and [`Probing`]; [`SectionSink`] and [`SectionSource`], through which an index is
+//! kept; [`recall_at`].
 //!
 //! ```
 //! use dvse_index::{AnnIndex, FlatIndex, MappedRows, RowSet, Rows, Scratch, SearchParams};

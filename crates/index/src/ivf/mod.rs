@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! |q − x|² ≈ |q|² − 2·⟨q, c⟩ − 2·⟨q, r̂⟩ + term        c the centroid, r̂ the coded offset, x̂ = c + r̂
-//!                   └ of the list └ sum of entries └ |x̂|² + |x − x̂|², kept with the row
+//!                   └ of the list └ sum of entries └ |x̂|² + 0.7·|x − x̂|², kept with the row
 //! ```
 //!
 //! The entries depend on the query alone, so one set of tables serves all lists though offsets are coded. An inner

@@ -40,7 +40,8 @@ pub struct Probing {
 
 impl Default for Probing {
     fn default() -> Probing {
-        Probing { rows_per_candidate: 160, lists: 0, rerank: 0 }
+        // Fastest at recall 0.95: 60 on fashion-mnist, 120 to 190 on debian-packages; 100 is within a tenth on both.
+        Probing { rows_per_candidate: 100, lists: 0, rerank: 0 }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Meta {
     lists_asked: u32,
     train_rows: u32,
     blocks: u32,
-    reserved: u32,
+    reserved: [u32; 3],
 }
 
 fn metric_code(metric: Metric) -> u32 {
@@ -76,7 +76,7 @@ pub(super) fn write(
         lists_asked: params.lists,
         train_rows: params.train_rows,
         blocks: counts.iter().map(|count| count.div_ceil(ROWS)).sum(),
-        reserved: 0,
+        reserved: [0; 3],
     };
     let columns = filled.map_or(&[][..], |(trained, _)| &trained.lists.columns);
     let codewords = filled.map_or(&[][..], |(trained, _)| &trained.codewords);
@@ -298,8 +298,8 @@ fn read_meta(source: &dyn SectionSource, metric: Metric) -> Result<Meta, OpenInd
     if u64::from(meta.blocks) > most {
         return wrong("the number of blocks", meta.blocks.into(), format!("up to {most}"));
     }
-    if meta.reserved != 0 {
-        return wrong("the reserved field", meta.reserved.into(), "0".to_owned());
+    if let Some(reserved) = meta.reserved.iter().find(|reserved| **reserved != 0) {
+        return wrong("the reserved field", (*reserved).into(), "0".to_owned());
     }
     Ok(meta)
 }

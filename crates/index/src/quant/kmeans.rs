@@ -49,14 +49,14 @@ pub(crate) fn kmeans(points: Points<'_>, count: usize, rounds: u32, seed: u64, l
 
 /// `count` different numbers below `len`, in an order drawn by `seed`; repeated from the front when there are fewer.
 pub(crate) fn draw(len: usize, count: usize, seed: u64) -> Vec<usize> {
-    let mut numbers: Vec<usize> = (0..len).collect();
+    let mut numbers: Vec<u32> = (0..len as u32).collect();
     let mut state = seed;
     for at in 0..count.min(len) {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         numbers.swap(at, at + (mix(state) % (len - at) as u64) as usize);
     }
     numbers.truncate(count.min(len));
-    (0..count).map(|at| numbers[at % numbers.len()]).collect()
+    (0..count).map(|at| numbers[at % numbers.len()] as usize).collect()
 }
 
 /// The finishing step of SplitMix64 (Steele, Lea & Flood 2014).

@@ -208,7 +208,8 @@ fn work_is_capped_and_said_to_be() {
     assert!(!search(&index, &queries[..dim], params, RowSet::All).1.stopped_early);
 }
 
-/// Counts, not times: so that a search that does more is noticed.
+/// Counts, not times: 100 queries at ef 20 took 17 812 distances and 2 784 lists when this was written, so that a
+/// search that does more is noticed.
 #[test]
 fn the_work_of_a_search_stays_what_it_was() {
     let (values, queries) = base_and_queries(6000, 32, Metric::L2);
@@ -221,8 +222,8 @@ fn the_work_of_a_search_stays_what_it_was() {
     }
     println!("{distances} distances, {lists} lists");
     assert_eq!(index.lists(), 80);
-    assert!((19_000..24_000).contains(&distances), "{distances} distances");
-    assert!((3_300..4_600).contains(&lists), "{lists} lists");
+    assert!((16_000..19_600).contains(&distances), "{distances} distances");
+    assert!((2_500..3_100).contains(&lists), "{lists} lists");
 }
 
 #[test]

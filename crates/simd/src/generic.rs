@@ -4,7 +4,7 @@
 //! others), a loop of single registers, and one partial register whose missing lanes are 0: a zero pair adds
 //! nothing to any sum here.
 
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, Lanes};
 use crate::scalar::{check_int_lengths, check_lengths};
 
 /// A component as it lies in memory, read as floats.
@@ -211,7 +211,7 @@ pub(crate) trait ByteTerm {
     type Byte: Copy;
 
     /// `sums` with the terms of `x` and `y` added, modulo 2³².
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums;
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums;
 }
 
 /// (x − y)² of unsigned bytes.
@@ -221,7 +221,7 @@ impl ByteTerm for SquaredDifferenceU8 {
     type Byte = u8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_squared_differences(sums, x, y)
     }
 }
@@ -233,7 +233,7 @@ impl ByteTerm for SquaredDifferenceI8 {
     type Byte = i8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_squared_differences(sums, l.flip_signs(x), l.flip_signs(y))
     }
 }
@@ -245,7 +245,7 @@ impl ByteTerm for ProductU8 {
     type Byte = u8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_products_u8(sums, x, y)
     }
 }
@@ -257,14 +257,14 @@ impl ByteTerm for ProductI8 {
     type Byte = i8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_products_i8(sums, x, y)
     }
 }
 
 /// Σ term(qᵢ, rowᵢ) modulo 2³² for `N` rows of bytes.
 #[inline(always)]
-pub(crate) fn sum_bytes<T: ByteTerm, L: Lanes, const N: usize>(
+pub(crate) fn sum_bytes<T: ByteTerm, L: ByteLanes, const N: usize>(
     l: L,
     q: &[T::Byte],
     rows: [&[T::Byte]; N],
@@ -303,6 +303,25 @@ pub(crate) fn sum_bytes<T: ByteTerm, L: Lanes, const N: usize>(
         *total = l.total(sum);
     }
     totals
+}
+
+/// Σ term(aᵢ, bᵢ) modulo 2³² for bytes.
+#[inline(always)]
+pub(crate) fn sum_byte_pairs<T: ByteTerm, L: ByteLanes>(l: L, a: &[T::Byte], b: &[T::Byte]) -> u32 {
+    let [sum] = sum_bytes::<T, L, 1>(l, a, [b]);
+    sum
+}
+
+/// Σ aᵢ·bᵢ of signed bytes.
+#[inline(always)]
+pub(crate) fn dot_i8<L: ByteLanes>(l: L, a: &[i8], b: &[i8]) -> i32 {
+    sum_byte_pairs::<ProductI8, L>(l, a, b).cast_signed()
+}
+
+/// Σ qᵢ·rowᵢ of signed bytes for four rows.
+#[inline(always)]
+pub(crate) fn dot_i8_x4<L: ByteLanes>(l: L, q: &[i8], rows: [&[i8]; 4]) -> [i32; 4] {
+    sum_bytes::<ProductI8, L, 4>(l, q, rows).map(u32::cast_signed)
 }
 
 /// Halves to floats.

@@ -60,7 +60,9 @@ mod level;
 pub mod measure;
 mod prefetch;
 mod scalar;
+mod sketch;
 mod vector;
+mod words;
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod aarch64;
@@ -75,9 +77,10 @@ pub use kernels::{CosineParts, Kernels, kernels};
 pub use level::{Level, ParseLevelError, available, detect};
 pub use prefetch::{CACHE_LINE, prefetch_read};
 pub use scalar::Scalar;
+pub use sketch::{FACTOR_BYTES, SKETCH_LINE};
 pub use vector::{all_finite, norm_squared, normalize};
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub use aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
+pub use x86::{Avx2, Avx512, Avx512Vnni};

@@ -4,8 +4,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
+use crate::isa::sealed::Token;
 use crate::isa_from_lanes::isa_from_lanes;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, Lanes};
+use crate::scalar::Scalar;
 
 /// The token of [`Level::Neon`](crate::Level::Neon).
 #[derive(Clone, Copy, Debug)]
@@ -18,17 +20,28 @@ impl Neon {
     pub fn new() -> Option<Neon> {
         is_aarch64_feature_detected!("neon").then_some(Neon(()))
     }
+
+    /// The level whose kernels of words these are: without a gather, and with four words a register, packing by
+    /// table gains nothing on plain code.
+    #[inline(always)]
+    fn lower(self) -> Scalar {
+        Scalar
+    }
 }
 
-isa_from_lanes!(Neon, Neon, "neon");
+impl Token for Neon {
+    #[inline(always)]
+    unsafe fn conjure() -> Self {
+        Neon(())
+    }
+}
+
+isa_from_lanes!(Neon, Neon, "neon", floats own, words lower);
 
 // In this block each intrinsic is called under the same proof: `self` exists, so the CPU has NEON.
 impl Lanes for Neon {
     const FLOATS: usize = 4;
     type F = float32x4_t;
-    const BYTES: usize = 16;
-    type B = uint8x16_t;
-    type Sums = uint32x4_t;
 
     #[inline(always)]
     fn zero(self) -> float32x4_t {
@@ -118,6 +131,13 @@ impl Lanes for Neon {
         // SAFETY: the token.
         unsafe { vaddvq_f32(value) }
     }
+}
+
+// As above.
+impl ByteLanes for Neon {
+    const BYTES: usize = 16;
+    type B = uint8x16_t;
+    type Sums = uint32x4_t;
 
     #[inline(always)]
     fn zero_sums(self) -> uint32x4_t {

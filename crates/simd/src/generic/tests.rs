@@ -36,9 +36,6 @@ unsafe fn read<T: Copy + Default, const N: usize>(from: *const T, count: usize) 
 impl<const F: usize, const B: usize> Lanes for Emulated<F, B> {
     const FLOATS: usize = F;
     type F = [f32; F];
-    const BYTES: usize = B;
-    type B = [u8; B];
-    type Sums = u32;
 
     fn zero(self) -> [f32; F] {
         [0.0; F]
@@ -91,6 +88,12 @@ impl<const F: usize, const B: usize> Lanes for Emulated<F, B> {
     fn sum(self, value: [f32; F]) -> f32 {
         value.iter().sum()
     }
+}
+
+impl<const F: usize, const B: usize> ByteLanes for Emulated<F, B> {
+    const BYTES: usize = B;
+    type B = [u8; B];
+    type Sums = u32;
 
     fn zero_sums(self) -> u32 {
         0
@@ -129,7 +132,7 @@ impl<const F: usize, const B: usize> Lanes for Emulated<F, B> {
 }
 
 /// Small whole numbers, whose sums are exact in any order: results must be equal, not close.
-fn check<L: Lanes>(l: L) {
+fn check<L: Lanes + ByteLanes>(l: L) {
     let step = if cfg!(miri) { 7 } else { 1 };
     for len in (0..=4 * L::FLOATS.max(L::BYTES) + L::FLOATS + 3).step_by(step) {
         let a: Vec<f32> = (0..len).map(|i| (i % 13) as f32 - 5.0).collect();

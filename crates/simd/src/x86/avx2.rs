@@ -2,26 +2,38 @@
 
 use std::arch::x86_64::*;
 
+use crate::isa::sealed::Token;
 use crate::isa_from_lanes::isa_from_lanes;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, Lanes};
 
 /// The token of [`Level::Avx2`](crate::Level::Avx2).
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
 impl Avx2 {
-    /// A token, if this CPU has AVX2, FMA and F16C.
+    /// A token, if this CPU has AVX2, FMA, F16C, BMI 1 and 2, LZCNT and POPCNT.
     #[inline]
     #[must_use]
     pub fn new() -> Option<Avx2> {
         let present = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
         present.then_some(Avx2(()))
     }
 }
 
-isa_from_lanes!(Avx2, Avx2, "avx2,fma,f16c");
+impl Token for Avx2 {
+    #[inline(always)]
+    unsafe fn conjure() -> Self {
+        Avx2(())
+    }
+}
+
+isa_from_lanes!(Avx2, Avx2, "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt", floats own, words own);
 
 /// Eight lanes set, then eight clear: the mask of `count` lanes starts at 8 − count.
 static LANE_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -30,9 +42,6 @@ static LANE_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0
 impl Lanes for Avx2 {
     const FLOATS: usize = 8;
     type F = __m256;
-    const BYTES: usize = 32;
-    type B = __m256i;
-    type Sums = __m256i;
 
     #[inline(always)]
     fn zero(self) -> __m256 {
@@ -113,6 +122,13 @@ impl Lanes for Avx2 {
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
     }
+}
+
+// As above.
+impl ByteLanes for Avx2 {
+    const BYTES: usize = 32;
+    type B = __m256i;
+    type Sums = __m256i;
 
     #[inline(always)]
     fn zero_sums(self) -> __m256i {

@@ -2,8 +2,9 @@
 
 use std::arch::x86_64::*;
 
+use crate::isa::sealed::Token;
 use crate::isa_from_lanes::isa_from_lanes;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, Lanes};
 use crate::x86::Avx2;
 
 /// The token of [`Level::Avx512`](crate::Level::Avx512).
@@ -24,7 +25,14 @@ impl Avx512 {
     }
 }
 
-isa_from_lanes!(Avx512, Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");
+impl Token for Avx512 {
+    #[inline(always)]
+    unsafe fn conjure() -> Self {
+        Avx512(())
+    }
+}
+
+isa_from_lanes!(Avx512, Avx512, "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl", floats own, words own);
 
 /// A mask of the first `count` of 16 lanes, 0 < count < 16.
 #[inline(always)]
@@ -44,9 +52,6 @@ fn first_of_64(count: usize) -> __mmask64 {
 impl Lanes for Avx512 {
     const FLOATS: usize = 16;
     type F = __m512;
-    const BYTES: usize = 64;
-    type B = __m512i;
-    type Sums = __m512i;
 
     #[inline(always)]
     fn zero(self) -> __m512 {
@@ -115,6 +120,13 @@ impl Lanes for Avx512 {
         // SAFETY: the token.
         unsafe { _mm512_reduce_add_ps(value) }
     }
+}
+
+// As above.
+impl ByteLanes for Avx512 {
+    const BYTES: usize = 64;
+    type B = __m512i;
+    type Sums = __m512i;
 
     #[inline(always)]
     fn zero_sums(self) -> __m512i {

@@ -27,8 +27,12 @@ mod halves;
 mod levels;
 #[path = "../it/probe.rs"]
 mod probe;
+#[path = "../it/sketches.rs"]
+mod sketches;
 #[path = "../it/special_values.rs"]
 mod special_values;
+#[path = "../it/words.rs"]
+mod words;
 
 /// Which tests to run, said in the way of the usual harness: words of which a name must contain one, and `--skip`
 /// with a word that it must not contain.
@@ -61,12 +65,14 @@ impl Chosen {
 }
 
 fn main() -> ExitCode {
-    let modules: [(&str, &[Test]); 5] = [
+    let modules: [(&str, &[Test]); 7] = [
         ("agree_with_scalar", agree_with_scalar::TESTS),
         ("edge_lengths", edge_lengths::TESTS),
         ("halves", halves::TESTS),
         ("levels", levels::TESTS),
+        ("sketches", sketches::TESTS),
         ("special_values", special_values::TESTS),
+        ("words", words::TESTS),
     ];
     let chosen = Chosen::from_arguments(std::env::args().skip(1));
     let (mut ran, mut failed) = (0, 0);

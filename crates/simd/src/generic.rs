@@ -4,48 +4,48 @@
 //! others), a loop of single registers, and one partial register whose missing lanes are 0: a zero pair adds
 //! nothing to any sum here.
 
-use crate::lanes::{ByteLanes, Lanes};
+use crate::lanes::{ByteLanes, HalfLanes, Lanes};
 use crate::scalar::{check_int_lengths, check_lengths};
 
 /// A component as it lies in memory, read as floats.
-pub(crate) trait Stored: Copy {
+pub(crate) trait Stored<L: Lanes>: Copy {
     /// See [`Lanes::load`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn load<L: Lanes>(l: L, from: *const Self) -> L::F;
+    unsafe fn load(l: L, from: *const Self) -> L::F;
 
     /// See [`Lanes::load_part`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn load_part<L: Lanes>(l: L, from: *const Self, count: usize) -> L::F;
+    unsafe fn load_part(l: L, from: *const Self, count: usize) -> L::F;
 }
 
-impl Stored for f32 {
+impl<L: Lanes> Stored<L> for f32 {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(l: L, from: *const f32) -> L::F {
+    unsafe fn load(l: L, from: *const f32) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load(from) }
     }
 
     #[inline(always)]
-    unsafe fn load_part<L: Lanes>(l: L, from: *const f32, count: usize) -> L::F {
+    unsafe fn load_part(l: L, from: *const f32, count: usize) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load_part(from, count) }
     }
 }
 
 /// Half precision.
-impl Stored for u16 {
+impl<L: HalfLanes> Stored<L> for u16 {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(l: L, from: *const u16) -> L::F {
+    unsafe fn load(l: L, from: *const u16) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load_half(from) }
     }
 
     #[inline(always)]
-    unsafe fn load_part<L: Lanes>(l: L, from: *const u16, count: usize) -> L::F {
+    unsafe fn load_part(l: L, from: *const u16, count: usize) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load_half_part(from, count) }
     }
@@ -80,7 +80,7 @@ impl Term for Product {
 
 /// Σ term(aᵢ, bᵢ).
 #[inline(always)]
-pub(crate) fn sum_pairs<T: Term, S: Stored, L: Lanes>(l: L, a: &[f32], b: &[S]) -> f32 {
+pub(crate) fn sum_pairs<T: Term, S: Stored<L>, L: Lanes>(l: L, a: &[f32], b: &[S]) -> f32 {
     check_lengths(a.len(), b.len());
     let len = a.len();
     let (a, b) = (a.as_ptr(), b.as_ptr());
@@ -113,7 +113,7 @@ pub(crate) fn sum_pairs<T: Term, S: Stored, L: Lanes>(l: L, a: &[f32], b: &[S]) 
 
 /// Σ term(qᵢ, rowᵢ) for four rows.
 #[inline(always)]
-pub(crate) fn sum_pairs_x4<T: Term, S: Stored, L: Lanes>(l: L, q: &[f32], rows: [&[S]; 4]) -> [f32; 4] {
+pub(crate) fn sum_pairs_x4<T: Term, S: Stored<L>, L: Lanes>(l: L, q: &[f32], rows: [&[S]; 4]) -> [f32; 4] {
     for row in rows {
         check_lengths(q.len(), row.len());
     }
@@ -160,12 +160,9 @@ pub(crate) fn sum_pairs_x4<T: Term, S: Stored, L: Lanes>(l: L, q: &[f32], rows: 
             }
         }
     }
-    [
-        l.sum(l.add(even[0], odd[0])),
-        l.sum(l.add(even[1], odd[1])),
-        l.sum(l.add(even[2], odd[2])),
-        l.sum(l.add(even[3], odd[3])),
-    ]
+    let [e0, e1, e2, e3] = even;
+    let [o0, o1, o2, o3] = odd;
+    l.sum_each([l.add(e0, o0), l.add(e1, o1), l.add(e2, o2), l.add(e3, o3)])
 }
 
 /// `(Σ aᵢ·bᵢ, Σ aᵢ², Σ bᵢ²)`.
@@ -278,6 +275,20 @@ pub(crate) fn sum_bytes<T: ByteTerm, L: ByteLanes, const N: usize>(
     let rows = rows.map(|row| row.as_ptr().cast::<u8>());
     let mut sums = [l.zero_sums(); N];
     let mut at = 0;
+    // A single row has a second chain of sums; four rows are four chains already.
+    if N == 1 {
+        let mut odd = sums[0];
+        while len - at >= 2 * L::BYTES {
+            // SAFETY: all slices have `len` components of one byte (asserted above), and at + 2·BYTES ≤ len.
+            unsafe {
+                sums[0] = T::add(l, sums[0], l.load_bytes(q.add(at)), l.load_bytes(rows[0].add(at)));
+                let next = at + L::BYTES;
+                odd = T::add(l, odd, l.load_bytes(q.add(next)), l.load_bytes(rows[0].add(next)));
+            }
+            at += 2 * L::BYTES;
+        }
+        sums[0] = l.add_sums(sums[0], odd);
+    }
     while len - at >= L::BYTES {
         // SAFETY: all slices have `len` components of one byte (asserted above), and at + BYTES ≤ len.
         unsafe {
@@ -326,7 +337,7 @@ pub(crate) fn dot_i8_x4<L: ByteLanes>(l: L, q: &[i8], rows: [&[i8]; 4]) -> [i32;
 
 /// Halves to floats.
 #[inline(always)]
-pub(crate) fn f16_to_f32<L: Lanes>(l: L, from: &[u16], to: &mut [f32]) {
+pub(crate) fn f16_to_f32<L: HalfLanes>(l: L, from: &[u16], to: &mut [f32]) {
     check_lengths(from.len(), to.len());
     let whole = from.len() - from.len() % L::FLOATS;
     let mut at = 0;
@@ -342,7 +353,7 @@ pub(crate) fn f16_to_f32<L: Lanes>(l: L, from: &[u16], to: &mut [f32]) {
 
 /// Floats to halves.
 #[inline(always)]
-pub(crate) fn f32_to_f16<L: Lanes>(l: L, from: &[f32], to: &mut [u16]) {
+pub(crate) fn f32_to_f16<L: HalfLanes>(l: L, from: &[f32], to: &mut [u16]) {
     check_lengths(from.len(), to.len());
     let whole = from.len() - from.len() % L::FLOATS;
     let mut at = 0;

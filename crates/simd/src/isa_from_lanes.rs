@@ -6,10 +6,10 @@
 /// same features, or with more, it can be inlined, called from elsewhere it is one call. (`#[inline(always)]` cannot
 /// be combined with target features.)
 ///
-/// The kernels of bytes and codes are always compiled from the token's own lanes. Those of floats and of words are
+/// The kernels of bytes and codes are always compiled from the token's own lanes. Those of floats, halves and words are
 /// `own`, or those of a `lower` level, whose token the method of that name gives.
 macro_rules! isa_from_lanes {
-    ($token:ident, $level:ident, $features:literal, floats $floats:ident, words $words:ident) => {
+    ($token:ident, $level:ident, $features:literal, floats $floats:ident, halves $halves:ident, words $words:ident) => {
         impl $crate::isa::Isa for $token {
             const LEVEL: $crate::level::Level = $crate::level::Level::$level;
 
@@ -30,6 +30,9 @@ macro_rules! isa_from_lanes {
                     = generic::sum_pairs_x4::<SquaredDifference, f32, _>;
                 dot_x4(q: &[f32], rows: [&[f32]; 4]) -> [f32; 4] = generic::sum_pairs_x4::<Product, f32, _>;
                 cosine_parts(a: &[f32], b: &[f32]) -> (f32, f32, f32) = generic::cosine_parts::<_>;
+            }
+
+            isa_from_lanes! { $halves $token $features
                 l2_squared_f16(q: &[f32], row: &[u16]) -> f32 = generic::sum_pairs::<SquaredDifference, u16, _>;
                 dot_f16(q: &[f32], row: &[u16]) -> f32 = generic::sum_pairs::<Product, u16, _>;
                 l2_squared_f16_x4(q: &[f32], rows: [&[u16]; 4]) -> [f32; 4]

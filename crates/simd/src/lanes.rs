@@ -1,5 +1,5 @@
-//! What an instruction set must offer for the algorithms to be written once: three small traits, for floats, for
-//! bytes and codes, and for 32-bit words.
+//! What an instruction set must offer for the algorithms to be written once: small traits for floats and
+//! halves, for bytes and codes, and for 32-bit words.
 //!
 //! Everything is marked `#[inline(always)]` in the implementations: these functions carry no target feature
 //! themselves and must end up inside one that does. Only loads and stores are unsafe, because they take pointers;
@@ -29,29 +29,11 @@ pub(crate) trait Lanes: Token {
     /// `0 < count < FLOATS`, and `from` must be valid for reading `count` floats.
     unsafe fn load_part(self, from: *const f32, count: usize) -> Self::F;
 
-    /// Reads [`Lanes::FLOATS`] halves, widened.
-    ///
-    /// # Safety
-    /// As [`Lanes::load`], in halves.
-    unsafe fn load_half(self, from: *const u16) -> Self::F;
-
-    /// Reads `count` halves, widened, into the first lanes and sets the others to 0.
-    ///
-    /// # Safety
-    /// As [`Lanes::load_part`], in halves.
-    unsafe fn load_half_part(self, from: *const u16, count: usize) -> Self::F;
-
     /// Writes [`Lanes::FLOATS`] floats.
     ///
     /// # Safety
     /// `to` must be valid for writing that many floats.
     unsafe fn store(self, to: *mut f32, value: Self::F);
-
-    /// Writes [`Lanes::FLOATS`] floats narrowed to halves, to nearest, ties to even.
-    ///
-    /// # Safety
-    /// `to` must be valid for writing that many halves.
-    unsafe fn store_half(self, to: *mut u16, value: Self::F);
 
     /// `a + b` per lane.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
@@ -64,6 +46,30 @@ pub(crate) trait Lanes: Token {
 
     /// The sum of all lanes.
     fn sum(self, value: Self::F) -> f32;
+
+    /// The sums of all lanes of four registers.
+    fn sum_each(self, values: [Self::F; 4]) -> [f32; 4];
+}
+
+/// Registers of floats that are halves in memory.
+pub(crate) trait HalfLanes: Lanes {
+    /// Reads [`Lanes::FLOATS`] halves, widened.
+    ///
+    /// # Safety
+    /// As [`Lanes::load`], in halves.
+    unsafe fn load_half(self, from: *const u16) -> Self::F;
+
+    /// Reads `count` halves, widened, into the first lanes and sets the others to 0.
+    ///
+    /// # Safety
+    /// As [`Lanes::load_part`], in halves.
+    unsafe fn load_half_part(self, from: *const u16, count: usize) -> Self::F;
+
+    /// Writes [`Lanes::FLOATS`] floats narrowed to halves, to nearest, ties to even.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing that many halves.
+    unsafe fn store_half(self, to: *mut u16, value: Self::F);
 }
 
 /// Registers of bytes and of their 32-bit sums.
@@ -101,6 +107,9 @@ pub(crate) trait ByteLanes: Token {
 
     /// Adds the products of signed bytes to the sums, without saturation, modulo 2³².
     fn add_products_i8(self, sums: Self::Sums, a: Self::B, b: Self::B) -> Self::Sums;
+
+    /// `a + b` per sum, modulo 2³².
+    fn add_sums(self, a: Self::Sums, b: Self::Sums) -> Self::Sums;
 
     /// The total of all sums modulo 2³².
     fn total(self, sums: Self::Sums) -> u32;

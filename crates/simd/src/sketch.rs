@@ -171,3 +171,6 @@ unsafe fn project_rows<L: CodeLanes, const N: usize>(
         unsafe { l.store_sums(out.as_mut_ptr().add((first + k) * rows), sum) };
     }
 }
+
+#[cfg(test)]
+mod tests;

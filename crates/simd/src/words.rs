@@ -67,8 +67,18 @@ unsafe fn pack<L: WordLanes>(
 pub(crate) fn min_u32<L: WordLanes>(l: L, values: &[u32]) -> u32 {
     let len = values.len();
     let from = values.as_ptr();
-    let mut least = [l.splat_word(u32::MAX); 4];
-    let mut at = 0;
+    // The first register, and not all bits set: making those in 512 bits (`vpternlogd`) waits for the last value of the
+    // register on Zen 4, which chains one call to the next.
+    // SAFETY: a register is read only where there is a whole one, else `len` words, fewer than one and not none.
+    let first = unsafe {
+        match len {
+            0 => return u32::MAX,
+            _ if len >= L::WORDS => l.load_words(from),
+            _ => l.load_words_part(from, len, u32::MAX),
+        }
+    };
+    let mut least = [first; 4];
+    let mut at = L::WORDS.min(len);
     while len - at >= 4 * L::WORDS {
         for (k, least) in least.iter_mut().enumerate() {
             // SAFETY: at + 4·WORDS ≤ len.
@@ -108,3 +118,6 @@ pub(crate) fn position_u32<L: WordLanes>(l: L, values: &[u32], wanted: u32) -> O
     }
     values[at..].iter().position(|&value| value == wanted).map(|offset| at + offset)
 }
+
+#[cfg(test)]
+mod tests;

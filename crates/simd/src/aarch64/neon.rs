@@ -6,7 +6,7 @@ use std::arch::is_aarch64_feature_detected;
 
 use crate::isa::sealed::Token;
 use crate::isa_from_lanes::isa_from_lanes;
-use crate::lanes::{ByteLanes, Lanes};
+use crate::lanes::{ByteLanes, HalfLanes, Lanes};
 use crate::scalar::Scalar;
 
 /// The token of [`Level::Neon`](crate::Level::Neon).
@@ -36,7 +36,7 @@ impl Token for Neon {
     }
 }
 
-isa_from_lanes!(Neon, Neon, "neon", floats own, words lower);
+isa_from_lanes!(Neon, Neon, "neon", floats own, halves own, words lower);
 
 // In this block each intrinsic is called under the same proof: `self` exists, so the CPU has NEON.
 impl Lanes for Neon {
@@ -67,45 +67,9 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    unsafe fn load_half(self, from: *const u16) -> float32x4_t {
-        // The intrinsic wants the primitive half type, which is not stable; the instruction is.
-        // SAFETY: the token; the caller vouches for four halves. `fcvtl` only reads and writes the registers named.
-        unsafe {
-            let halves = vld1_u16(from);
-            let floats: float32x4_t;
-            asm!("fcvtl {out:v}.4s, {half:v}.4h", out = out(vreg) floats, half = in(vreg) halves,
-                options(pure, nomem, nostack, preserves_flags));
-            floats
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_half_part(self, from: *const u16, count: usize) -> float32x4_t {
-        debug_assert!(0 < count && count < 4);
-        let mut whole = [0u16; 4];
-        // SAFETY: the caller vouches for `count` < 4 halves at `from`; `whole` is ours and has four.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), count);
-            self.load_half(whole.as_ptr())
-        }
-    }
-
-    #[inline(always)]
     unsafe fn store(self, to: *mut f32, value: float32x4_t) {
         // SAFETY: the token; the caller vouches for four floats.
         unsafe { vst1q_f32(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_half(self, to: *mut u16, value: float32x4_t) {
-        // SAFETY: the token; the caller vouches for four halves. `fcvtn` only reads and writes the registers named;
-        // it rounds to nearest, ties to even, as Rust programs may assume of the control register.
-        unsafe {
-            let halves: uint16x4_t;
-            asm!("fcvtn {out:v}.4h, {value:v}.4s", out = out(vreg) halves, value = in(vreg) value,
-                options(pure, nomem, nostack, preserves_flags));
-            vst1_u16(to, halves);
-        }
     }
 
     #[inline(always)]
@@ -130,6 +94,53 @@ impl Lanes for Neon {
     fn sum(self, value: float32x4_t) -> f32 {
         // SAFETY: the token.
         unsafe { vaddvq_f32(value) }
+    }
+
+    #[inline(always)]
+    fn sum_each(self, [a, b, c, d]: [float32x4_t; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        // SAFETY: the token; `sums` has four floats.
+        unsafe { vst1q_f32(sums.as_mut_ptr(), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))) };
+        sums
+    }
+}
+
+// As above.
+impl HalfLanes for Neon {
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> float32x4_t {
+        // The intrinsic wants the primitive half type, which is not stable; the instruction is.
+        // SAFETY: the token; the caller vouches for four halves. `fcvtl` only reads and writes the registers named.
+        unsafe {
+            let halves = vld1_u16(from);
+            let floats: float32x4_t;
+            asm!("fcvtl {out:v}.4s, {half:v}.4h", out = out(vreg) floats, half = in(vreg) halves,
+                options(pure, nomem, nostack, preserves_flags));
+            floats
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half_part(self, from: *const u16, count: usize) -> float32x4_t {
+        debug_assert!(0 < count && count < 4);
+        let mut whole = [0u16; 4];
+        // SAFETY: the caller vouches for `count` < 4 halves at `from`; `whole` is ours and has four.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), count);
+            self.load_half(whole.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, value: float32x4_t) {
+        // SAFETY: the token; the caller vouches for four halves. `fcvtn` only reads and writes the registers named;
+        // it rounds to nearest, ties to even, as Rust programs may assume of the control register.
+        unsafe {
+            let halves: uint16x4_t;
+            asm!("fcvtn {out:v}.4h, {value:v}.4s", out = out(vreg) halves, value = in(vreg) value,
+                options(pure, nomem, nostack, preserves_flags));
+            vst1_u16(to, halves);
+        }
     }
 }
 
@@ -199,6 +210,12 @@ impl ByteLanes for Neon {
             let sums = vreinterpretq_s32_u32(sums);
             vreinterpretq_u32_s32(vpadalq_s16(vpadalq_s16(sums, low), high))
         }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        // SAFETY: the token.
+        unsafe { vaddq_u32(a, b) }
     }
 
     #[inline(always)]

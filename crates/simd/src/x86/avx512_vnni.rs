@@ -19,7 +19,7 @@ impl Avx512Vnni {
         Avx512::new().filter(|_| is_x86_feature_detected!("avx512vnni")).map(Avx512Vnni)
     }
 
-    /// The level whose floats and words these are.
+    /// The level whose floats, halves and words these are.
     #[inline(always)]
     fn lower(self) -> Avx512 {
         self.0
@@ -39,6 +39,7 @@ isa_from_lanes!(
     Avx512Vnni,
     "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     floats lower,
+    halves lower,
     words lower
 );
 
@@ -107,6 +108,11 @@ impl ByteLanes for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn add_sums(self, a: __m512i, b: __m512i) -> __m512i {
+        self.0.add_sums(a, b)
+    }
+
+    #[inline(always)]
     fn total(self, sums: __m512i) -> u32 {
         self.0.total(sums)
     }
@@ -128,8 +134,7 @@ impl CodeLanes for Avx512Vnni {
 
     #[inline(always)]
     fn widen_nibbles(self, sums: __m512i, nibbles: __m512i) -> __m512i {
-        // SAFETY: the token.
-        unsafe { _mm512_add_epi32(sums, nibbles) }
+        self.0.add_sums(sums, nibbles)
     }
 
     #[inline(always)]

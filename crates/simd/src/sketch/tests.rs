@@ -11,7 +11,7 @@ fn check_lines<L: CodeLanes, const LINES: usize>(l: L) {
     let any: Vec<i8> =
         (0..2 * bytes).map(|i| (i * 89 % 255) as i8 ^ -128).map(|value| value.max(-127)).collect();
     let largest = vec![-127; 2 * bytes];
-    for query in [&any, &largest] {
+    for query in [&largest, &any].into_iter().take(if cfg!(miri) { 1 } else { 2 }) {
         let rows: [Vec<u8>; 4] =
             std::array::from_fn(|k| (0..bytes).map(|i| (i * 37 + k * 101) as u8).collect());
         let [a, b, c, _] = &rows;
@@ -30,9 +30,12 @@ fn check_lines<L: CodeLanes, const LINES: usize>(l: L) {
 
 fn check<L: CodeLanes>(l: L) {
     check_lines::<L, 1>(l);
-    check_lines::<L, 2>(l);
     check_lines::<L, 3>(l);
-    check_lines::<L, 4>(l);
+    if !cfg!(miri) {
+        // No other loads than of one and three lines, and minutes under Miri.
+        check_lines::<L, 2>(l);
+        check_lines::<L, 4>(l);
+    }
     for (rows, columns) in [(0, 8), (64, 0), (64, 4), (128, 12), (192, 20)] {
         let transform: Vec<i8> = (0..rows * columns).map(|i| ((i * 89) as i8).max(-127)).collect();
         let query: Vec<u8> = (0..columns).map(|i| (i * 31 + 100) as u8 & 127).collect();

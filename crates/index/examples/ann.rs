@@ -165,6 +165,7 @@ fn main() {
         alpha: text("alpha", &defaults.alpha.to_string()).parse().expect("alpha"),
         batch_max: number("batch", defaults.batch_max.into()) as u16,
         seed: number("seed", 0) as u64,
+        sketches: number("sketches", 1) != 0,
         traversal,
     };
 

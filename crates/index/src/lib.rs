@@ -30,6 +30,7 @@ mod recall;
 mod row_set;
 mod scratch;
 mod sections;
+mod sketch;
 mod vectors;
 mod visited;
 

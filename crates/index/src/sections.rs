@@ -76,6 +76,24 @@ impl fmt::Debug for SectionBytes {
     }
 }
 
+/// Appends `count` items in pieces of some size, so that the sink is not called for each.
+pub(crate) fn write_items(
+    count: u32,
+    sink: &mut dyn SectionSink,
+    put: impl Fn(u32, &mut Vec<u8>),
+) -> std::io::Result<()> {
+    const PIECE: usize = 64 * 1024;
+    let mut bytes = Vec::with_capacity(PIECE + 1024);
+    for item in 0..count {
+        put(item, &mut bytes);
+        if bytes.len() >= PIECE {
+            sink.append(&bytes)?;
+            bytes.clear();
+        }
+    }
+    sink.append(&bytes)
+}
+
 /// Sections kept in memory: what an index wrote, ready to be opened again.
 #[derive(Debug, Clone, Default)]
 pub struct MemorySections {

@@ -1,0 +1,186 @@
+//! Candidates of the adaptive walk, and the distance of the k-th best.
+//!
+//! Candidates are appended and never moved: keeping them sorted would cost more than looking for the least, which is a
+//! scan of a few registers. A key is the top of an estimate's bits (estimates are not negative, so their bits order as
+//! they do) with the candidate's number below; an expanded candidate's key is the largest there is.
+
+use dvse_simd::Isa;
+
+/// Bits of a key that hold the candidate's number.
+const NUMBER_BITS: u32 = 10;
+
+/// Candidates there is room for.
+pub(crate) const CANDIDATES_MAX: usize = 1 << NUMBER_BITS;
+
+const NUMBER_MASK: u32 = CANDIDATES_MAX as u32 - 1;
+
+/// The key of a candidate that was expanded.
+const EXPANDED: u32 = u32::MAX;
+
+/// Candidates by number.
+#[derive(Debug, Default)]
+pub(crate) struct Frontier {
+    keys: Vec<u32>,
+    rows: Vec<u32>,
+    estimates: Vec<f32>,
+}
+
+impl Frontier {
+    pub(crate) fn clear(&mut self) {
+        self.keys.clear();
+        self.rows.clear();
+        self.estimates.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Rows and their estimates, expanded ones included.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = (u32, f32)> {
+        self.rows.iter().copied().zip(self.estimates.iter().copied())
+    }
+
+    /// Adds a candidate; there must be room.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, row: u32, estimate: f32) {
+        debug_assert!(self.keys.len() < CANDIDATES_MAX);
+        // The largest finite estimate keeps below `EXPANDED`: its exponent is not all ones.
+        let bits = estimate.min(f32::MAX).to_bits();
+        self.keys.push(bits & !NUMBER_MASK | self.keys.len() as u32);
+        self.rows.push(row);
+        self.estimates.push(estimate);
+    }
+
+    /// The nearest candidate that was not expanded, and its estimate.
+    #[inline(always)]
+    pub(crate) fn nearest<I: Isa>(&self, isa: I) -> Option<(usize, f32)> {
+        let key = isa.min_u32(&self.keys);
+        let number = (key & NUMBER_MASK) as usize;
+        (key != EXPANDED).then(|| (number, self.estimates[number]))
+    }
+
+    /// The row of a candidate.
+    #[inline(always)]
+    pub(crate) fn row(&self, number: usize) -> u32 {
+        self.rows[number]
+    }
+
+    /// Marks a candidate expanded.
+    #[inline(always)]
+    pub(crate) fn expand(&mut self, number: usize) {
+        self.keys[number] = EXPANDED;
+    }
+
+    /// Makes room by forgetting all but the `keep` nearest candidates.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn shrink(&mut self, keep: usize) {
+        let mut order: Vec<u32> = (0..self.keys.len() as u32).collect();
+        order.sort_unstable_by(|a, b| {
+            let estimate = |number: &u32| self.estimates[*number as usize];
+            estimate(a).total_cmp(&estimate(b)).then(a.cmp(b))
+        });
+        order.truncate(keep);
+        let kept: Vec<(u32, f32, bool)> = order
+            .into_iter()
+            .map(|number| {
+                let number = number as usize;
+                (self.rows[number], self.estimates[number], self.keys[number] == EXPANDED)
+            })
+            .collect();
+        self.clear();
+        for (row, estimate, expanded) in kept {
+            self.push(row, estimate);
+            if expanded {
+                self.expand(self.keys.len() - 1);
+            }
+        }
+    }
+}
+
+/// The k least estimates so far, ascending; infinities until there are as many.
+#[derive(Debug, Default)]
+pub(crate) struct NearestK {
+    estimates: Vec<f32>,
+}
+
+impl NearestK {
+    /// Forgets all; `k` is at least 1.
+    pub(crate) fn reset(&mut self, k: usize) {
+        self.estimates.clear();
+        self.estimates.resize(k.max(1), f32::INFINITY);
+    }
+
+    /// The k-th least.
+    #[inline(always)]
+    pub(crate) fn worst(&self) -> f32 {
+        self.estimates.last().copied().unwrap_or(f32::INFINITY)
+    }
+
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, estimate: f32) {
+        if estimate >= self.worst() {
+            return;
+        }
+        let position = self.estimates.iter().map(|x| usize::from(*x <= estimate)).sum::<usize>();
+        let last = self.estimates.len() - 1;
+        self.estimates.copy_within(position..last, position + 1);
+        self.estimates[position] = estimate;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dvse_simd::Scalar;
+
+    #[test]
+    fn candidates_come_nearest_first_and_survive_shrinking() {
+        let mut frontier = Frontier::default();
+        let estimate = |number: u32| ((number * 7919) % 1009) as f32 + 1.0;
+        for number in 0..CANDIDATES_MAX as u32 {
+            frontier.push(number, estimate(number));
+        }
+        let (first, least) = frontier.nearest(Scalar).unwrap();
+        assert_eq!(least, 1.0);
+        frontier.expand(first);
+        frontier.shrink(100);
+        assert_eq!(frontier.len(), 100);
+        let mut before = least;
+        let mut expanded = 0;
+        while let Some((number, estimate)) = frontier.nearest(Scalar) {
+            // Keys drop the low bits of an estimate: neighbours may swap by a thousandth part.
+            assert!(estimate >= before * 0.999, "{estimate} after {before}");
+            before = estimate;
+            frontier.expand(number);
+            expanded += 1;
+        }
+        assert_eq!(expanded, 99, "the candidate expanded before must stay so");
+    }
+
+    #[test]
+    fn infinite_estimates_are_candidates_too() {
+        let mut frontier = Frontier::default();
+        frontier.push(3, f32::INFINITY);
+        let (number, _) = frontier.nearest(Scalar).unwrap();
+        assert_eq!(frontier.row(number), 3);
+        frontier.expand(number);
+        assert!(frontier.nearest(Scalar).is_none());
+    }
+
+    #[test]
+    fn the_kth_least_is_kept() {
+        let mut nearest = NearestK::default();
+        nearest.reset(3);
+        let mut seen = Vec::new();
+        for number in 0..50_u32 {
+            let estimate = ((number * 37) % 41) as f32;
+            nearest.insert(estimate);
+            seen.push(estimate);
+            seen.sort_unstable_by(f32::total_cmp);
+            let expected = seen.get(2).copied().unwrap_or(f32::INFINITY);
+            assert_eq!(nearest.worst(), expected);
+        }
+    }
+}

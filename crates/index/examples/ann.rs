@@ -80,6 +80,8 @@ struct Run {
     /// Distances of the true neighbours, best first.
     truth: Vec<Vec<f32>>,
     k: usize,
+    /// Passes over the queries in one measurement: the clock of processor time is coarse.
+    passes: usize,
 }
 
 impl Run {
@@ -92,12 +94,16 @@ impl Run {
         let (mut distances, mut hops, mut seconds) = (0, 0, 0.0);
         let mut times = Vec::new();
         let cpu = thread_seconds();
-        for query in self.queries.values.chunks_exact(self.queries.dim).take(self.truth.len()) {
+        let queries = || self.queries.values.chunks_exact(self.queries.dim).take(self.truth.len());
+        for (pass, query) in (0..self.passes).flat_map(|pass| queries().map(move |query| (pass, query))) {
             let start = Instant::now();
             let stats = self.index.search(query, &params, RowSet::All, &mut scratch, &mut out).unwrap();
             let took = start.elapsed().as_secs_f64();
             seconds += took;
             times.push(took);
+            if pass > 0 {
+                continue;
+            }
             distances += stats.distances;
             hops += stats.hops;
             let found: Vec<f32> = out.iter().map(|neighbor| neighbor.distance).collect();
@@ -114,8 +120,8 @@ impl Run {
              \"distances\":{:.0},\"hops\":{:.1}}}",
             recall.mean,
             recall.p5,
-            n / seconds,
-            n / cpu,
+            n * self.passes as f64 / seconds,
+            n * self.passes as f64 / cpu,
             times[times.len() / 2] * 1e6,
             times[times.len() * 99 / 100] * 1e6,
             distances as f64 / n,
@@ -204,7 +210,7 @@ fn main() {
     let truth = truth_distances(&rows, metric, &queries, &text("truth", ""), k);
     queries.rows = queries.rows.min(truth.len());
     let index = SealedHnsw::open(&sections, rows, metric).unwrap().with_traversal(traversal);
-    let mut run = Run { index, queries, truth, k };
+    let mut run = Run { index, queries, truth, k, passes: number("passes", 1) };
     if options.contains_key("serve") {
         for line in std::io::stdin().lock().lines() {
             let line = line.unwrap();

@@ -65,7 +65,14 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
         let (fours, rest) = rows.as_chunks::<4>();
         let (out_fours, out_rest) = out.as_chunks_mut::<4>();
         for (rows, out) in fours.iter().zip(out_fours) {
-            let sketches = rows.map(|row| &self.codes.sketch(row)[..LINE * LINES]);
+            // Spelled out: a closure given to `map` is not always compiled into the loop.
+            let [a, b, c, d] = *rows;
+            let sketches = [
+                &self.codes.sketch(a)[..LINE * LINES],
+                &self.codes.sketch(b)[..LINE * LINES],
+                &self.codes.sketch(c)[..LINE * LINES],
+                &self.codes.sketch(d)[..LINE * LINES],
+            ];
             let sums = B::products4::<I, LINES>(self.isa, lanes, sketches);
             for ((out, sum), sketch) in out.iter_mut().zip(sums).zip(sketches) {
                 *out = finish(sum, sketch);

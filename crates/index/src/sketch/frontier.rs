@@ -17,6 +17,9 @@ const NUMBER_MASK: u32 = CANDIDATES_MAX as u32 - 1;
 /// The key of a candidate that was expanded.
 const EXPANDED: u32 = u32::MAX;
 
+/// Up to so many estimates are kept sorted by passing over all of them.
+const CARRIED_MAX: usize = 16;
+
 /// Candidates by number.
 #[derive(Debug, Default)]
 pub(crate) struct Frontier {
@@ -121,6 +124,16 @@ impl NearestK {
     #[inline(always)]
     pub(crate) fn insert(&mut self, estimate: f32) {
         if estimate >= self.worst() {
+            return;
+        }
+        if self.estimates.len() <= CARRIED_MAX {
+            // The greater of each pair is carried on: no branch, and no call to move memory.
+            let mut carried = estimate;
+            for kept in &mut self.estimates {
+                let least = kept.min(carried);
+                carried = kept.max(carried);
+                *kept = least;
+            }
             return;
         }
         let position = self.estimates.iter().map(|x| usize::from(*x <= estimate)).sum::<usize>();

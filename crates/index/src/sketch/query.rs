@@ -3,7 +3,7 @@
 use dvse_simd::Isa;
 
 use super::layout::{Layout, factors};
-use super::transform::{ProjectScratch, Transform};
+use super::transform::{ProjectScratch, Transform, low_byte, round};
 
 /// A query by lane, in bytes, and the constants that make estimates out of products.
 ///
@@ -50,7 +50,7 @@ impl SketchQuery {
         self.lanes.resize(layout.lanes(), 0);
         let mut sum = 0;
         for (lane, y) in self.lanes.iter_mut().zip(projected) {
-            *lane = (y * inverse).round_ties_even() as i8;
+            *lane = low_byte(round(y * inverse)) as i8;
             sum += i32::from(*lane);
         }
         self.layout = Some(layout);

@@ -184,8 +184,8 @@ impl Transform {
         let per_step = if self.step > 0.0 { 1.0 / self.step } else { 0.0 };
         let (mut aligned, mut length) = (0.0_f32, 0.0_f32);
         for ((code, y), used) in codes.iter_mut().zip(projected).zip(&self.used) {
-            let value = (y * per_step + center).round_ties_even().clamp(0.0, max);
-            *code = value as u8;
+            let value = round((y * per_step + center).clamp(0.0, max));
+            *code = low_byte(value);
             // Lanes without a row hold nothing; their code must not count.
             let decoded = if *used { value - center } else { 0.0 };
             aligned += decoded * y;
@@ -208,6 +208,22 @@ pub(crate) struct EncodeScratch {
 /// A lane without a row has no scale.
 fn used_lanes(scales: &[f32]) -> Vec<bool> {
     scales.iter().map(|scale| *scale > 0.0).collect()
+}
+
+/// Added to a float below 2²² in size, leaves it rounded to whole numbers in the lowest bits.
+const WHOLE: f32 = 12_582_912.0;
+
+/// The nearest whole number of one below 2²² in size, ties to even. `f32::round_ties_even` is a call into the C library
+/// where the compiler may not assume an instruction for it.
+#[inline(always)]
+pub(crate) fn round(value: f32) -> f32 {
+    (value + WHOLE) - WHOLE
+}
+
+/// The lowest byte of a whole number below 2²² in size: a conversion without the checks that keep a loop scalar.
+#[inline(always)]
+pub(crate) fn low_byte(whole: f32) -> u8 {
+    (whole + WHOLE).to_bits() as u8
 }
 
 /// Where the byte of a lane and column lies.
@@ -234,8 +250,8 @@ fn largest_magnitude(values: &[f32]) -> f32 {
 fn read_bytes(values: &mut [f32], scale: f32, bytes: &mut [u8]) {
     let inverse = 1.0 / scale;
     for (value, byte) in values.iter_mut().zip(bytes) {
-        let read = (*value * inverse).round_ties_even();
-        *byte = (read + 64.0) as u8;
+        let read = round(*value * inverse);
+        *byte = low_byte(read + 64.0);
         *value -= read * scale;
     }
 }

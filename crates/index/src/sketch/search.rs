@@ -28,7 +28,7 @@ const BLOCK_ROWS: usize = 64;
 
 /// Candidates are compared exactly when their estimate exceeds the k-th least by no more than so many standard
 /// deviations of an estimate.
-const WINDOW_DEVIATIONS: f32 = 6.0;
+const WINDOW_DEVIATIONS: f32 = 4.0;
 
 /// The walk ends after so many times the hops a plain beam of the same width takes, however hard the query.
 const HOPS_A_CANDIDATE: u64 = 32;

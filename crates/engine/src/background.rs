@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::config::ThreadHook;
 use crate::embedded::EmbeddedCollection;
 use crate::maintenance::{Goal, Step};
 
@@ -59,13 +60,15 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Starts the thread; `collections` says which there are now.
+    /// Starts the thread, which calls `started` first; `collections` says which there are now.
     pub(crate) fn start(
         waker: Arc<Waker>,
+        started: ThreadHook,
         collections: impl Fn() -> Vec<Arc<EmbeddedCollection>> + Send + 'static,
     ) -> std::io::Result<Background> {
         let shared = Arc::clone(&waker);
         let thread = std::thread::Builder::new().name("dvse-maintain".to_owned()).spawn(move || {
+            started.call();
             while shared.wait() {
                 while !shared.is_closing() && round(&collections()) {}
             }

@@ -1,5 +1,8 @@
 //! The settings of the engine.
 
+use std::fmt;
+use std::sync::Arc;
+
 /// The settings of a [`crate::Database`] or of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -27,6 +30,44 @@ pub struct EngineConfig {
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
     /// larger one verifies its large sections in the background.
     pub verify_bytes_max: u64,
+    /// Called first on every thread that links, seals and merges in the background. The engine cannot ask the system
+    /// to run these threads after others; whoever opens it can, here.
+    pub thread_started: ThreadHook,
+}
+
+/// Something to be called on a thread that begins. By default nothing.
+#[derive(Clone, Default)]
+pub struct ThreadHook(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl ThreadHook {
+    /// Calls `hook`.
+    pub fn new(hook: impl Fn() + Send + Sync + 'static) -> ThreadHook {
+        ThreadHook(Some(Arc::new(hook)))
+    }
+
+    pub(crate) fn call(&self) {
+        if let Some(hook) = &self.0 {
+            hook();
+        }
+    }
+}
+
+impl PartialEq for ThreadHook {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ThreadHook {}
+
+impl fmt::Debug for ThreadHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "ThreadHook(set)" } else { "ThreadHook(none)" })
+    }
 }
 
 impl Default for EngineConfig {
@@ -39,6 +80,7 @@ impl Default for EngineConfig {
             wal_bytes_max: 256 << 20,
             wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,
+            thread_started: ThreadHook::default(),
         }
     }
 }

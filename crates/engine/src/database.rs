@@ -107,7 +107,9 @@ impl Database {
             None => None,
             Some(waker) => {
                 let shared = Arc::clone(&entries);
-                let background = Background::start(Arc::clone(waker), move || open_entries(&shared.read()));
+                let started = config.thread_started.clone();
+                let background =
+                    Background::start(Arc::clone(waker), started, move || open_entries(&shared.read()));
                 waker.wake();
                 Some(background.map_err(|error| OpenCollectionError::Threads { reason: error.to_string() })?)
             }

@@ -66,7 +66,7 @@ mod view;
 mod wire;
 
 pub use apply::ApplyError;
-pub use config::EngineConfig;
+pub use config::{EngineConfig, ThreadHook};
 pub use database::{AliasOp, Database, DatabaseError};
 pub use embedded::{
     CollectionStatus, Durability, EmbeddedCollection, Health, OpenCollectionError, WriteError, WriteReceipt,

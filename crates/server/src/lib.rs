@@ -19,10 +19,12 @@
 
 mod app;
 mod auth;
+mod body_buffers;
 pub mod config;
 mod embedding;
 mod error;
 mod node;
+mod priority;
 pub mod rest;
 mod status;
 mod telemetry;

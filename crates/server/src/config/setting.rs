@@ -143,6 +143,14 @@ pub const SETTINGS: &[Setting] = &[
                   writes wait for the disk, and those that wait together share one sync.",
     },
     Setting {
+        key: "server.write_nice",
+        kind: count(0, 19, "steps"),
+        default: "10",
+        purpose: "How far the threads that read and apply writes stand back behind those that search, as in `nice(1)`: at 10 \
+                  they get a tenth of a core that searches want all of, and all of it otherwise. 0 treats both alike. \
+                  Linux only.",
+    },
+    Setting {
         key: "server.body_deadline_s",
         kind: count(1, 3600, "seconds"),
         default: "60",
@@ -165,6 +173,14 @@ pub const SETTINGS: &[Setting] = &[
         kind: count(1, 64, "threads"),
         default: "1",
         purpose: "How many threads link, seal and merge segments. One leaves the rest of a small machine to queries.",
+    },
+    Setting {
+        key: "storage.background_nice",
+        kind: count(0, 19, "steps"),
+        default: "19",
+        purpose: "How far the threads that link, seal and merge stand back behind all others, as in `nice(1)`. Where searches \
+                  and writes want all cores for long, rows stay unlinked for longer, up to `storage.tail_bytes_max`; a \
+                  lower value shares the cores more evenly. Linux only.",
     },
     Setting {
         key: "storage.growing_rows_max",

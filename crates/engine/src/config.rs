@@ -1,5 +1,7 @@
 //! The settings of the engine.
 
+use dvse_index::Level;
+
 /// The settings of a [`crate::Database`] or of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -27,6 +29,9 @@ pub struct EngineConfig {
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
     /// larger one verifies its large sections in the background.
     pub verify_bytes_max: u64,
+    /// The instruction set of vectors compared, default the best there is; one the processor lacks gives the one below
+    /// it. Lower ones are for measuring what the better ones bring.
+    pub level: Level,
 }
 
 impl Default for EngineConfig {
@@ -39,6 +44,7 @@ impl Default for EngineConfig {
             wal_bytes_max: 256 << 20,
             wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,
+            level: dvse_index::detect_level(),
         }
     }
 }

@@ -47,7 +47,7 @@ impl GraphBuild {
             }
             let graph = GrowingHnsw::new(field.rows.clone(), vectors, params.metric, hnsw_params(&spec));
             let graph = graph.map_err(|source| GrowError::Params { name: name.clone(), source })?;
-            graphs.push((name.clone(), graph));
+            graphs.push((name.clone(), graph.with_level(segment.level())));
         }
         Ok(GraphBuild { segment, graphs })
     }

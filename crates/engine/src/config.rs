@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use dvse_index::Level;
+
 /// The settings of a [`crate::Database`] or of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -30,6 +32,9 @@ pub struct EngineConfig {
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
     /// larger one verifies its large sections in the background.
     pub verify_bytes_max: u64,
+    /// The instruction set of vectors compared, default the best there is; one the processor lacks gives the one below
+    /// it. Lower ones are for measuring what the better ones bring.
+    pub level: Level,
     /// Called first on every thread that links, seals and merges in the background. The engine cannot ask the system
     /// to run these threads after others; whoever opens it can, here.
     pub thread_started: ThreadHook,
@@ -80,6 +85,7 @@ impl Default for EngineConfig {
             wal_bytes_max: 256 << 20,
             wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,
+            level: dvse_index::detect_level(),
             thread_started: ThreadHook::default(),
         }
     }

@@ -427,7 +427,7 @@ fn seal_growing(
         point.schema.payload_indexes.iter().map(|(path, kind)| (path.clone(), *kind)).collect();
     let picks = [RowPick { segment: growing, rows: (0..rows).collect() }];
     write_data(&shard.dir, id, &point.schema, &picks, &fields)?;
-    let mut sealed = SealedSegment::open(&*shard.dir, id, &point.schema)?;
+    let mut sealed = SealedSegment::open(&*shard.dir, id, &point.schema, shard.config.level)?;
     let graphs: Vec<_> = growing
         .vector_fields()
         .filter_map(|(name, field)| field.graph.map(|graph| (name.clone(), graph)))

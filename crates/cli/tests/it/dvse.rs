@@ -1,6 +1,6 @@
 //! Runs the binary.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -53,6 +53,16 @@ pub fn command() -> Command {
 /// Runs the binary to its end.
 pub fn dvse(arguments: &[&str]) -> Ran {
     Ran::of(command().args(arguments).output().unwrap())
+}
+
+/// Runs the binary to its end with something on its standard input.
+pub fn dvse_reading(arguments: &[&str], input: &str) -> Ran {
+    let mut command = command();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A run that ends before it has read everything closes the pipe.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    Ran::of(child.wait_with_output().unwrap())
 }
 
 /// A server in a process of its own on a free port.

@@ -44,7 +44,7 @@ impl MergeJob {
         let fields: Vec<_> =
             schema.payload_indexes.iter().map(|(path, kind)| (path.clone(), *kind)).collect();
         write_data(&shard.dir, id, schema, &picks, &fields)?;
-        let segment = Arc::new(SealedSegment::open(&*shard.dir, id, schema)?);
+        let segment = Arc::new(SealedSegment::open(&*shard.dir, id, schema, shard.config.level)?);
         let build = GraphBuild::start(segment, schema)?;
         Ok(MergeJob { inputs, build })
     }

@@ -249,14 +249,12 @@ def run_on(kind: str, mib: int, seed: int) -> None:
         small_disk(kind, pathlib.Path(folder), mib) as place,
     ):
         # Small segments, so that the disk runs full under sealing and merging too.
-        server = Server(pathlib.Path(folder), {"storage.growing_rows_max": "4000"}, data=place / "data")
-        try:
-            scenario(server, place, seed)
-        except BaseException:
-            if server.process:
+        with Server(pathlib.Path(folder), {"storage.growing_rows_max": "4000"}, data=place / "data") as server:
+            try:
+                scenario(server, place, seed)
+            except BaseException:
                 print(f"the server's log ends:\n{server.log_text()}")
-                server.kill()
-            raise
+                raise
 
 
 def main() -> int:

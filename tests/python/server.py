@@ -39,6 +39,14 @@ class Server:
         self.settings = settings or {}
         self.process: subprocess.Popen | None = None
 
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Leaves no process behind when something failed on the way."""
+        if self.process and self.process.poll() is None:
+            self.kill()
+
     def spawn(self) -> None:
         """Starts the process and waits for nothing."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVSE__")}

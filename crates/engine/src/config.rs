@@ -1,5 +1,7 @@
 //! The settings of the engine.
 
+use crate::merge::MergePace;
+
 /// The settings of a [`crate::Database`] or of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -27,6 +29,8 @@ pub struct EngineConfig {
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
     /// larger one verifies its large sections in the background.
     pub verify_bytes_max: u64,
+    /// How fast merges may write, default without bounds.
+    pub merge_pace: MergePace,
 }
 
 impl Default for EngineConfig {
@@ -39,6 +43,7 @@ impl Default for EngineConfig {
             wal_bytes_max: 256 << 20,
             wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,
+            merge_pace: MergePace::default(),
         }
     }
 }

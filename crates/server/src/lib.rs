@@ -23,6 +23,7 @@ pub mod config;
 mod embedding;
 mod error;
 mod node;
+mod pace;
 pub mod rest;
 mod status;
 mod telemetry;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use dvse_engine::{Database, EngineConfig};
+use dvse_engine::{Database, EngineConfig, MergePace};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use crate::config::Config;
 use crate::embedding::Embedding;
+use crate::pace::BytesPerSecond;
 use crate::rest::router;
 use crate::telemetry::Telemetry;
 
@@ -111,6 +112,9 @@ impl Node {
             background_threads: config.background_threads,
             growing_rows_max: config.growing_rows_max,
             tail_bytes_max: config.tail_bytes_max,
+            merge_pace: config
+                .merge_bytes_per_s
+                .map_or_else(MergePace::default, |rate| MergePace::new(Arc::new(BytesPerSecond::new(rate)))),
             ..EngineConfig::default()
         };
         // Listening comes first: a node that is there already is noticed before any file is touched.

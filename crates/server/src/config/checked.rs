@@ -1,7 +1,7 @@
 //! The configuration a node runs on: every value present and in its range.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub growing_rows_max: usize,
     /// How many bytes of vectors may wait to be linked.
     pub tail_bytes_max: usize,
+    /// How many bytes merges write in a second, if there is a bound.
+    pub merge_bytes_per_s: Option<NonZeroU64>,
     /// What is refused for its size.
     pub limits: Limits,
     /// Which messages are logged.
@@ -115,6 +117,7 @@ impl RawConfig {
             background_threads: read.number("storage.background_threads")?,
             growing_rows_max: read.number("storage.growing_rows_max")?,
             tail_bytes_max: read.number("storage.tail_bytes_max")?,
+            merge_bytes_per_s: NonZeroU64::new(read.number("storage.merge_bytes_per_s")? as u64),
             limits,
             log_filter: read.text("log.filter")?,
         })

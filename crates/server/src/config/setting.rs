@@ -181,6 +181,14 @@ pub const SETTINGS: &[Setting] = &[
                   lets bursts of writes through and slows searches meanwhile; beyond it writers wait.",
     },
     Setting {
+        key: "storage.merge_bytes_per_s",
+        kind: Kind::Bytes { min: 0, max: 64 << 30 },
+        default: "64 MiB",
+        purpose: "How many bytes merges write in a second, so that they leave the disk to the log; 0 is without bounds. A \
+                  merge hurries all the same while writers wait for it, while a collection is dropped, and when the node \
+                  stops. Sealing is not held back: it is what makes room for writes.",
+    },
+    Setting {
         key: "limits.body_bytes_max",
         kind: Kind::Bytes { min: 1 << 10, max: 1 << 30 },
         default: "32 MiB",

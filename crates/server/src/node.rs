@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::embedding::Embedding;
 use crate::pace::BytesPerSecond;
 use crate::rest::router;
@@ -244,7 +244,11 @@ pub fn start_logging(config: &Config) -> Result<(), StartError> {
         filter: config.log_filter.clone(),
         reason: error.to_string(),
     })?;
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is there already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = match config.log_format {
+        LogFormat::Text => logging.try_init(),
+        LogFormat::Json => logging.json().flatten_event(true).try_init(),
+    };
     Ok(())
 }

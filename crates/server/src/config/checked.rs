@@ -43,6 +43,17 @@ pub struct Config {
     pub limits: Limits,
     /// Which messages are logged.
     pub log_filter: String,
+    /// How messages are written.
+    pub log_format: LogFormat,
+}
+
+/// How log messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// The limits of one node.
@@ -120,6 +131,10 @@ impl RawConfig {
             merge_bytes_per_s: NonZeroU64::new(read.number("storage.merge_bytes_per_s")? as u64),
             limits,
             log_filter: read.text("log.filter")?,
+            log_format: match read.text("log.format")?.as_str() {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
         })
     }
 }

@@ -22,6 +22,8 @@ pub enum Kind {
     Secret,
     /// A path of the file system.
     Path,
+    /// One of a few texts.
+    Choice(&'static [&'static str]),
     /// `HOST:PORT`; a port of 0 takes any free one.
     Address,
     /// Three numbers, `x.y.z`.
@@ -68,6 +70,7 @@ impl Kind {
             Kind::Text => "text".to_owned(),
             Kind::Secret => "text, never shown".to_owned(),
             Kind::Path => "path".to_owned(),
+            Kind::Choice(choices) => choices.join(" or "),
             Kind::Address => "`HOST:PORT`".to_owned(),
             Kind::Version => "`x.y.z`".to_owned(),
             Kind::List => "list of texts".to_owned(),
@@ -254,5 +257,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text,
         default: "info",
         purpose: "Which messages are logged, as in `info` or `warn,dvse_server=debug`.",
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Choice(&["text", "json"]),
+        default: "text",
+        purpose: "How messages are written to standard error: for people, or one JSON object a line for programs that \
+                  gather logs.",
     },
 ];

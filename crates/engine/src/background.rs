@@ -47,7 +47,8 @@ impl Waker {
         !state.closing
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether the thread is to end.
+    pub(crate) fn is_closing(&self) -> bool {
         self.state.lock().closing
     }
 }

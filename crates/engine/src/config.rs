@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dvse_index::Level;
 
+use crate::merge::MergePace;
+
 /// The settings of a [`crate::Database`] or of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -32,6 +34,8 @@ pub struct EngineConfig {
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
     /// larger one verifies its large sections in the background.
     pub verify_bytes_max: u64,
+    /// How fast merges may write, default without bounds.
+    pub merge_pace: MergePace,
     /// The instruction set of vectors compared, default the best there is; one the processor lacks gives the one below
     /// it. Lower ones are for measuring what the better ones bring.
     pub level: Level,
@@ -87,6 +91,7 @@ impl Default for EngineConfig {
             verify_bytes_max: 256 << 20,
             level: dvse_index::detect_level(),
             thread_started: ThreadHook::default(),
+            merge_pace: MergePace::default(),
         }
     }
 }

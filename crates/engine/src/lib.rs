@@ -74,6 +74,7 @@ pub use embedded::{
 pub use filter::InvalidFilter;
 pub use growing::GrowError;
 pub use maintenance::MaintenanceError;
+pub use merge::{MergePace, Pacer};
 pub use op_codec::{decode, encode};
 pub use payload::FieldIndexError;
 pub use seal::SealError;

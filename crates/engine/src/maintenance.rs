@@ -240,7 +240,7 @@ impl Maintainer {
         if (context.stop)() {
             return Ok(true);
         }
-        let finished = build.finish(shard)?;
+        let finished = build.finish(shard, context.goal)?;
         match self.job.take() {
             Some(Job::Merge(merge)) => self.finish_merge(shard, &merge, finished),
             _ => self.swap_in(shard, &Arc::new(finished)),
@@ -278,7 +278,7 @@ impl Maintainer {
         let schema = Arc::clone(&shard.view().state().schema);
         let settle = context.goal == Goal::Settled;
         if let Some(pick) = self.merge_due(shard, settle) {
-            self.job = Some(Job::Merge(MergeJob::start(shard, &self.base, pick, &schema)?));
+            self.job = Some(Job::Merge(MergeJob::start(shard, &self.base, pick, &schema, context.goal)?));
             return Ok(true);
         }
         for state in &self.base.segments {

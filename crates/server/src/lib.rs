@@ -24,6 +24,7 @@ pub mod config;
 mod embedding;
 mod error;
 mod node;
+mod pace;
 mod priority;
 pub mod rest;
 mod status;

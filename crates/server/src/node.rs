@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use dvse_engine::{Database, EngineConfig, ThreadHook};
+use dvse_engine::{Database, EngineConfig, MergePace, ThreadHook};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::body_buffers::BodyBuffers;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::embedding::Embedding;
+use crate::pace::BytesPerSecond;
 use crate::priority::stand_back;
 use crate::rest::router;
 use crate::telemetry::Telemetry;
@@ -127,6 +128,9 @@ impl Node {
             growing_rows_max: config.growing_rows_max,
             tail_bytes_max: config.tail_bytes_max,
             thread_started: ThreadHook::new(move || stand_back(background_nice)),
+            merge_pace: config
+                .merge_bytes_per_s
+                .map_or_else(MergePace::default, |rate| MergePace::new(Arc::new(BytesPerSecond::new(rate)))),
             ..EngineConfig::default()
         };
         // Listening comes first: a node that is there already is noticed before any file is touched.
@@ -259,7 +263,11 @@ pub fn start_logging(config: &Config) -> Result<(), StartError> {
         filter: config.log_filter.clone(),
         reason: error.to_string(),
     })?;
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is there already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = match config.log_format {
+        LogFormat::Text => logging.try_init(),
+        LogFormat::Json => logging.json().flatten_event(true).try_init(),
+    };
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The configuration a node runs on: every value present and in its range.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,10 +41,23 @@ pub struct Config {
     pub growing_rows_max: usize,
     /// How many bytes of vectors may wait to be linked.
     pub tail_bytes_max: usize,
+    /// How many bytes merges write in a second, if there is a bound.
+    pub merge_bytes_per_s: Option<NonZeroU64>,
     /// What is refused for its size.
     pub limits: Limits,
     /// Which messages are logged.
     pub log_filter: String,
+    /// How messages are written.
+    pub log_format: LogFormat,
+}
+
+/// How log messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// The limits of one node.
@@ -121,8 +134,13 @@ impl RawConfig {
             background_nice: read.nice("storage.background_nice")?,
             growing_rows_max: read.number("storage.growing_rows_max")?,
             tail_bytes_max: read.number("storage.tail_bytes_max")?,
+            merge_bytes_per_s: NonZeroU64::new(read.number("storage.merge_bytes_per_s")? as u64),
             limits,
             log_filter: read.text("log.filter")?,
+            log_format: match read.text("log.format")?.as_str() {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
         })
     }
 }

@@ -22,6 +22,8 @@ pub enum Kind {
     Secret,
     /// A path of the file system.
     Path,
+    /// One of a few texts.
+    Choice(&'static [&'static str]),
     /// `HOST:PORT`; a port of 0 takes any free one.
     Address,
     /// Three numbers, `x.y.z`.
@@ -68,6 +70,7 @@ impl Kind {
             Kind::Text => "text".to_owned(),
             Kind::Secret => "text, never shown".to_owned(),
             Kind::Path => "path".to_owned(),
+            Kind::Choice(choices) => choices.join(" or "),
             Kind::Address => "`HOST:PORT`".to_owned(),
             Kind::Version => "`x.y.z`".to_owned(),
             Kind::List => "list of texts".to_owned(),
@@ -197,6 +200,14 @@ pub const SETTINGS: &[Setting] = &[
                   lets bursts of writes through and slows searches meanwhile; beyond it writers wait.",
     },
     Setting {
+        key: "storage.merge_bytes_per_s",
+        kind: Kind::Bytes { min: 0, max: 64 << 30 },
+        default: "64 MiB",
+        purpose: "How many bytes merges write in a second, so that they leave the disk to the log; 0 is without bounds. A \
+                  merge hurries all the same while writers wait for it, while a collection is dropped, and when the node \
+                  stops. Sealing is not held back: it is what makes room for writes.",
+    },
+    Setting {
         key: "limits.body_bytes_max",
         kind: Kind::Bytes { min: 1 << 10, max: 1 << 30 },
         default: "32 MiB",
@@ -262,5 +273,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text,
         default: "info",
         purpose: "Which messages are logged, as in `info` or `warn,dvse_server=debug`.",
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Choice(&["text", "json"]),
+        default: "text",
+        purpose: "How messages are written to standard error: for people, or one JSON object a line for programs that \
+                  gather logs.",
     },
 ];

@@ -119,7 +119,7 @@ impl GraphSections {
         let sections = GraphSections {
             meta,
             levels: sized(source, LEVELS, rows, 1)?,
-            layer0: sized(source, LAYER0, rows * 2 * slots, 4)?,
+            layer0: sized(source, LAYER0, rows * 2 * slots, 4)?.resident(),
             offsets: sized(source, OFFSETS, rows * 4, 4)?,
             upper: sized(source, UPPER, u64::from(meta.upper_blocks) * slots, 4)?,
         };

@@ -20,18 +20,31 @@ use crate::row_set::RowSet;
 use crate::scratch::Beam;
 use crate::vectors::VectorView;
 
-/// A beam up to this wide, and as many neighbours, are sought by the adaptive loop; wider ones by a plain beam.
-const ADAPTIVE_MAX: usize = CANDIDATES_MAX / 4;
+/// So many neighbours are sought by the adaptive loop; more of them by a plain beam.
+const ADAPTIVE_K_MAX: usize = CANDIDATES_MAX / 4;
+
+/// A beam up to this wide is taken for a threshold; a wider one is meant as it is.
+const ADAPTIVE_EF_MAX: usize = 2048;
+
+/// The part of the slope by which a beam's width becomes a threshold: `γ = (ef / k)^(part · slope)`.
+///
+/// With 1 the threshold would be the distance at which a beam of that width ends on the average, and find far more
+/// than that beam does, since hard queries go on. With this part the same `ef` finds about what it finds in a plain
+/// beam, with less work.
+const THRESHOLD_PART: f32 = 0.3;
 
 /// Rows estimated at a time where no graph leads.
 const BLOCK_ROWS: usize = 64;
 
 /// Candidates are compared exactly when their estimate exceeds the k-th least by no more than so many standard
-/// deviations of an estimate.
-const WINDOW_DEVIATIONS: f32 = 4.0;
+/// deviations of an estimate, and half of one more for each doubling of the beam: who asks for more recall is not to lose
+/// it to a misjudged estimate.
+const WINDOW_DEVIATIONS: f32 = 3.0;
 
-/// The walk ends after so many times the hops a plain beam of the same width takes, however hard the query.
-const HOPS_A_CANDIDATE: u64 = 32;
+/// Hops after which a walk ends however hard the query: a part that grows with the beam, and one that does not. Where
+/// walks ended after four times the mean, recall stopped rising at 0.98.
+const HOPS_A_CANDIDATE: u64 = 8;
+const HOPS_AT_LEAST: u64 = 64;
 
 /// Everything about the sketches of an index but the codes.
 #[derive(Debug, Clone, Copy)]
@@ -82,15 +95,19 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         });
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
-        let window = WINDOW_DEVIATIONS * tuning.noise * query.radius;
+        let width = self.layer.ef as f32 / self.k as f32;
+        let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
+        let window = deviations * tuning.noise * query.radius;
         let unmasked = self.set.holds_all(self.layer.limit);
-        let fits = self.layer.ef.max(self.k) <= ADAPTIVE_MAX && self.graph.width() <= NEIGHBOURS_MAX;
+        let fits = self.k <= ADAPTIVE_K_MAX
+            && self.layer.ef <= ADAPTIVE_EF_MAX
+            && self.graph.width() <= NEIGHBOURS_MAX;
         if unmasked && fits {
             let walk = AdaptiveQuery {
                 k: self.k,
-                gamma: (self.layer.ef as f32 / self.k as f32).powf(tuning.slope),
+                gamma: width.powf(THRESHOLD_PART * tuning.slope),
                 limit: self.layer.limit,
-                hops_max: HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64,
+                hops_max: HOPS_AT_LEAST + HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64,
                 max_distances: self.layer.max_distances,
             };
             let visited = &mut self.beam.visited;

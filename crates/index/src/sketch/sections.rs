@@ -143,7 +143,7 @@ impl SketchSections {
             let got = entries[element];
             return Err(damaged(ENTRIES, element, "an entry", got, "a row that there is"));
         }
-        let codes = sized(source, CODES, u64::from(rows) * layout.bytes() as u64)?;
+        let codes = sized(source, CODES, u64::from(rows) * layout.bytes() as u64)?.resident();
         let view = SealedCodes::new(codes.as_slice(), layout);
         let entries = Entries::copy(&entries, rows, layout, &view);
         Ok(Some(SketchSections { meta, transform, entries, codes }))

@@ -124,6 +124,11 @@ impl Applier {
         self.seal_points.iter_mut().chain(std::iter::once(&mut self.state))
     }
 
+    /// Makes compact codes of the rows that were appended.
+    pub(crate) fn encode(&self) {
+        self.writer.segment().encode();
+    }
+
     fn apply_op(&mut self, op: &WriteOp) -> Result<usize, ApplyError> {
         match op {
             WriteOp::Upsert(points) => {

@@ -232,6 +232,14 @@ impl GrowingSegment {
         Ok(false)
     }
 
+    /// Makes compact codes of new rows, so that searches need not read them whole until they are linked. Called by the
+    /// writer. Should there be no memory for them, rows are read whole, and linking says so.
+    pub(crate) fn encode(&self) {
+        for graph in self.vectors.values().filter_map(|field| field.graph.as_ref()) {
+            drop(graph.encode());
+        }
+    }
+
     /// Starts or replaces an index over the rows there are. Called by the writer.
     pub(crate) fn create_field_index(&self, path: &PayloadPath, kind: FieldKind) -> Result<(), SegmentFault> {
         let mut index = GrowingFieldIndex::new(kind);

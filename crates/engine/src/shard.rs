@@ -232,6 +232,7 @@ impl Shard {
             return Ok(Vec::new());
         }
         let touched = applier.apply(seq, batch)?;
+        applier.encode();
         self.publish(&applier);
         self.applied.store(seq.0, Ordering::Release);
         Ok(touched)

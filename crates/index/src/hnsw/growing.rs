@@ -1,6 +1,6 @@
 //! An HNSW index that is linked while it is searched.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dvse_simd::Level;
 use dvse_types::Metric;
@@ -40,6 +40,8 @@ pub struct GrowingHnsw {
     graph: GrowingGraph,
     /// Learned when there are enough rows; a row is linked by its sketch once there are sketches.
     sketches: OnceLock<GrowingSketches>,
+    /// Held while they are learned.
+    learning: Mutex<()>,
     linker: Mutex<Linker>,
 }
 
@@ -107,6 +109,7 @@ impl GrowingHnsw {
             level: dvse_simd::detect(),
             graph,
             sketches: OnceLock::new(),
+            learning: Mutex::new(()),
             linker: Mutex::new(Linker::default()),
         })
     }
@@ -163,8 +166,7 @@ impl GrowingHnsw {
             }
             loop {
                 let linked = self.graph.linked();
-                // Rows that came since this call began are encoded too: searches compare them by sketch at once.
-                let sketches = with_rows!(&self.rows, newest => self.sketch(newest, linked, pool)?);
+                let sketches = self.link_sketches(linked, pool)?;
                 let space = LinkSpace {
                     graph: &self.graph,
                     rows,
@@ -195,38 +197,63 @@ impl GrowingHnsw {
         Ok(LinkProgress { linked: self.graph.linked(), done: true })
     }
 
-    /// The sketches to link with, up to date with the rows there are: learned first where it is time for it.
+    /// Makes sketches of the rows that have none, on the calling thread, so that searches compare them by sketch before
+    /// they are linked. Cheap (about a microsecond a row), but for the one call in a graph's life that learns the
+    /// transform: some ten milliseconds at 384 dimensions. For whoever appends rows; linking does the same.
+    ///
+    /// # Errors
+    /// [`LinkError::Memory`]; rows without a sketch are left to the caller to scan, as before.
+    pub fn encode(&self) -> Result<(), LinkError> {
+        with_rows!(&self.rows, rows => self.sketch(rows, None)).map(|_| ())
+    }
+
+    /// The sketches, up to date with the rows there are: learned first where it is time for it.
     fn sketch<V: VectorView>(
         &self,
         rows: &V,
-        linked: u32,
-        pool: &rayon::ThreadPool,
+        pool: Option<&rayon::ThreadPool>,
     ) -> Result<Option<&GrowingSketches>, LinkError> {
         if !self.params.sketches {
             return Ok(None);
         }
         if self.sketches.get().is_none() {
-            // Rows that still come may be learned from only where it repeats: at a number of rows linked.
-            let known = match &self.rows {
-                Rows::Growing(_) if linked < LEARN_ROWS => return Ok(None),
-                Rows::Growing(_) => linked,
-                Rows::Sealed(_) => VectorView::len(rows),
+            // Rows that still come are learned from once there is a number of them that repeats.
+            let (known, pool) = match &self.rows {
+                Rows::Growing(_) if VectorView::len(rows) < LEARN_ROWS => return Ok(None),
+                Rows::Growing(_) => (LEARN_ROWS, None),
+                Rows::Sealed(_) => (VectorView::len(rows), pool),
             };
             if known < SKETCH_ROWS_MIN {
                 return Ok(None);
             }
-            let (seed, rows_max) = (self.params.seed, self.graph.rows_max());
-            let learned = GrowingSketches::learn(rows, known, rows_max, self.metric, seed, self.level, pool);
-            let Some(learned) = learned else { return Ok(None) };
-            // The linker's lock is held, so nobody else has set it meanwhile.
-            drop(self.sketches.set(learned));
+            let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.sketches.get().is_none() {
+                let (seed, rows_max) = (self.params.seed, self.graph.rows_max());
+                let learned =
+                    GrowingSketches::learn(rows, known, rows_max, self.metric, seed, self.level, pool);
+                let Some(learned) = learned else { return Ok(None) };
+                // Nobody else sets it while this lock is held.
+                drop(self.sketches.set(learned));
+            }
         }
         let Some(sketches) = self.sketches.get() else { return Ok(None) };
         sketches.encode(rows, pool).map_err(LinkError::Memory)?;
-        if linked > 0 {
-            sketches.refresh_entries(linked);
-        }
-        Ok((sketches.entries().taken_from() > 0).then_some(sketches))
+        Ok(Some(sketches))
+    }
+
+    /// The sketches to link with from row `linked` on.
+    fn link_sketches(
+        &self,
+        linked: u32,
+        pool: &rayon::ThreadPool,
+    ) -> Result<Option<&GrowingSketches>, LinkError> {
+        // Rows that came since the call for linking began are encoded too: searches compare them by sketch at once.
+        let sketches = with_rows!(&self.rows, newest => self.sketch(newest, Some(pool))?);
+        let Some(sketches) = sketches.filter(|_| linked > 0) else { return Ok(None) };
+        sketches.refresh_entries(linked);
+        // Whether a row is linked by sketch must not depend on when sketches came to be.
+        let settled = matches!(self.rows, Rows::Sealed(_)) || linked >= LEARN_ROWS;
+        Ok(settled.then_some(sketches))
     }
 
     /// How many of the linked rows the entry leads to on layer 0: all of them after a flush.
@@ -265,7 +292,7 @@ impl AnnIndex for GrowingHnsw {
         // And the sketches in between: rows are encoded before they are linked, and appended before they are encoded.
         let entry = self.graph.entry();
         let sketches = self.sketches.get();
-        let entries = sketches.map(GrowingSketches::entries).filter(|entries| entries.taken_from() > 0);
+        let entries = sketches.map(GrowingSketches::entries);
         let codes = sketches.map(GrowingSketches::codes);
         let target = match (sketches, &entries, &codes) {
             (Some(sketches), Some(entries), Some(codes)) => Some(SketchTarget {

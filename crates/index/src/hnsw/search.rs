@@ -47,7 +47,12 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
     ) -> Result<SearchStats, SearchError> {
         out.clear();
         let (query, beam, sketch_scratch) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
-        let Some(entry) = self.entry else { return Ok(SearchStats::default()) };
+        let entry = match (self.entry, sketches) {
+            (Some(entry), _) => entry,
+            // Nothing is linked, but there are sketches to be looked through.
+            (None, Some(_)) => Entry { row: 0, level: 0, limit: 0 },
+            (None, None) => return Ok(SearchStats::default()),
+        };
         let covered = sketches.map_or(entry.limit, |sketches| sketches.encoded.max(entry.limit));
         if params.k == 0 {
             return Ok(SearchStats { covered, ..SearchStats::default() });
@@ -70,7 +75,8 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
                 query,
                 k: params.k,
                 layer,
-                tail: entry.limit..covered,
+                // Without a row to begin at, linked rows are looked through like the others.
+                tail: if sketches.parts.entries.taken_from() == 0 { 0 } else { entry.limit }..covered,
                 set,
                 beam,
                 scratch: sketch_scratch,

@@ -14,11 +14,14 @@ use super::layout::{CodeBits, Layout};
 use super::transform::Transform;
 use crate::vectors::VectorView;
 
-/// Rows looked at.
+/// Rows looked at where all are known.
 pub(crate) const SAMPLE_ROWS: u32 = 2048;
 
+/// Rows looked at while writers wait.
+pub(crate) const SAMPLE_ROWS_GROWING: u32 = 1024;
+
 /// Rounds of the iteration.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 
 /// Values beyond so many standard deviations are clipped to the last code.
 fn clip(bits: CodeBits) -> f32 {
@@ -28,20 +31,20 @@ fn clip(bits: CodeBits) -> f32 {
     }
 }
 
-/// Row numbers of a sample: evenly spread over the first `rows`.
-pub(crate) fn sample_rows(rows: u32) -> Vec<u32> {
-    let count = rows.min(SAMPLE_ROWS);
+/// Row numbers of a sample of at most `count_max`: evenly spread over the first `rows`.
+pub(crate) fn sample_rows(rows: u32, count_max: u32) -> Vec<u32> {
+    let count = rows.min(count_max);
     (0..count).map(|number| (u64::from(rows) * u64::from(number) / u64::from(count)) as u32).collect()
 }
 
-/// Learns a transform from the sampled rows. `pool` only makes it faster.
+/// Learns a transform from the sampled rows. A pool only makes it faster.
 pub(crate) fn fit<V: VectorView>(
     rows: &V,
     sample: &[u32],
     layout: Layout,
     seed: u64,
     level: Level,
-    pool: &rayon::ThreadPool,
+    pool: Option<&rayon::ThreadPool>,
 ) -> Transform {
     let dim = rows.dim();
     let mean = mean_of(rows, sample);
@@ -131,7 +134,7 @@ impl Matrix {
 /// Products of matrices on some threads with some instruction set.
 struct Math<'a> {
     level: Level,
-    pool: &'a rayon::ThreadPool,
+    pool: Option<&'a rayon::ThreadPool>,
 }
 
 impl Math<'_> {
@@ -140,11 +143,14 @@ impl Math<'_> {
         let mut values = vec![0.0; a.rows * b.rows];
         if b.rows > 0 {
             let level = self.level;
-            self.pool.install(|| {
-                values.par_chunks_mut(b.rows * ROWS_A_TASK).enumerate().for_each(|(task, out)| {
-                    dispatch(level, Products { a, b, first: task * ROWS_A_TASK, out });
-                });
-            });
+            let task = |(task, out): (usize, &mut [f32])| {
+                dispatch(level, Products { a, b, first: task * ROWS_A_TASK, out });
+            };
+            let part = b.rows * ROWS_A_TASK;
+            match self.pool {
+                Some(pool) => pool.install(|| values.par_chunks_mut(part).enumerate().for_each(task)),
+                None => values.chunks_mut(part).enumerate().for_each(task),
+            }
         }
         Matrix { rows: a.rows, columns: b.rows, values }
     }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::calibrate::{Calibrate, Tuning};
 use super::codes::{CodeWriter, growing_codes};
 use super::entries::Entries;
-use super::fit::{fit, sample_rows};
+use super::fit::{SAMPLE_ROWS, SAMPLE_ROWS_GROWING, fit, sample_rows};
 use super::layout::Layout;
 use super::query::Space;
 use super::transform::{EncodeScratch, Transform};
@@ -46,10 +46,10 @@ impl GrowingSketches {
         metric: Metric,
         seed: u64,
         level: Level,
-        pool: &rayon::ThreadPool,
+        pool: Option<&rayon::ThreadPool>,
     ) -> Option<GrowingSketches> {
         let layout = Layout::for_dim(rows.dim());
-        let sample = sample_rows(known);
+        let sample = sample_rows(known, if pool.is_some() { SAMPLE_ROWS } else { SAMPLE_ROWS_GROWING });
         let transform = fit(rows, &sample, layout, seed, level, pool);
         let (writer, reader) = growing_codes(layout, rows_max as usize).ok()?;
         let mut sketches = GrowingSketches {
@@ -128,7 +128,11 @@ impl GrowingSketches {
     }
 
     /// Encodes the rows there are and that have no sketch yet. A second caller waits.
-    pub(crate) fn encode<V: VectorView>(&self, rows: &V, pool: &rayon::ThreadPool) -> Result<(), Full> {
+    pub(crate) fn encode<V: VectorView>(
+        &self,
+        rows: &V,
+        pool: Option<&rayon::ThreadPool>,
+    ) -> Result<(), Full> {
         // A panic can leave no half sketch behind: a sketch is appended whole or not at all.
         let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let bytes = self.transform.layout().bytes();
@@ -147,11 +151,10 @@ impl GrowingSketches {
                     self.raise_norm(dispatch(self.level, encode));
                 }
             };
-            if count <= ROWS_A_TASK {
-                task((0, &mut buffer));
-            } else {
-                let parts = ROWS_A_TASK * bytes;
-                pool.install(|| buffer.par_chunks_mut(parts).enumerate().for_each(task));
+            let part = ROWS_A_TASK * bytes;
+            match pool.filter(|_| count > ROWS_A_TASK) {
+                Some(pool) => pool.install(|| buffer.par_chunks_mut(part).enumerate().for_each(task)),
+                None => buffer.chunks_mut(part).enumerate().for_each(task),
             }
             for sketch in buffer.chunks_exact(bytes) {
                 writer.append(sketch)?;

@@ -28,7 +28,7 @@ pub struct AnnArguments {
     /// Which vectors.
     #[command(flatten)]
     pub files: FileArguments,
-    /// The rows nearest to each query, best first; computed when left out.
+    /// The nearest rows of each query; computed when left out.
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
     /// The kind of index.
@@ -37,13 +37,13 @@ pub struct AnnArguments {
     /// Parameters of the index: one is built for each combination.
     #[arg(long, value_name = "KEY=N,N,...")]
     pub set: Vec<String>,
-    /// Candidates a search keeps: one measurement for each. A flat index has none.
+    /// Candidates a search keeps.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "16,32,64,128,256")]
     pub ef: Vec<u32>,
     /// Neighbours to find.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub k: u32,
-    /// Build, then measure what each line of standard input asks: {"ef": 64, "k": 10}.
+    /// Build, then measure what each line of input asks: {"ef": 64, "k": 10}.
     #[arg(long, conflicts_with_all = ["ef", "format"])]
     pub serve: bool,
     /// How to measure.
@@ -69,7 +69,7 @@ pub struct RunArguments {
     /// How often to measure each setting.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub repeat: u32,
-    /// The instruction set: scalar, avx2, avx512 or neon [default: the best there is].
+    /// The instruction set, such as avx2 [default: the best].
     #[arg(long, value_name = "NAME")]
     pub isa: Option<Level>,
 }

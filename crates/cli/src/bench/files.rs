@@ -18,10 +18,10 @@ pub struct FileArguments {
     /// The vectors to search for.
     #[arg(long, value_name = "FILE")]
     pub queries: PathBuf,
-    /// How two vectors are compared; for cosine they are scaled to length 1 first.
+    /// How vectors are compared.
     #[arg(long, value_enum, default_value_t = MetricName::L2)]
     pub metric: MetricName,
-    /// Which of the queries: those at even places to tune with, those at odd places to report.
+    /// The queries at even places, to tune with, or odd, to report.
     #[arg(long, value_enum, default_value_t = Half::All)]
     pub half: Half,
 }

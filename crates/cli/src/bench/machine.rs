@@ -22,7 +22,7 @@ pub struct MachineArguments {
     /// Memory to read, in MiB; more than the last-level cache holds.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub mib: u32,
-    /// The instruction set: scalar, avx2, avx512 or neon [default: the best there is].
+    /// The instruction set: scalar, avx2, avx512, avx512vnni, neon.
     #[arg(long, value_name = "NAME")]
     pub isa: Option<Level>,
     /// How to print the results.

@@ -295,16 +295,21 @@ impl AnnIndex for GrowingHnsw {
         let entries = sketches.map(GrowingSketches::entries);
         let codes = sketches.map(GrowingSketches::codes);
         let target = match (sketches, &entries, &codes) {
-            (Some(sketches), Some(entries), Some(codes)) => Some(SketchTarget {
-                codes,
-                parts: SketchParts {
-                    transform: sketches.transform(),
-                    entries,
-                    tuning: sketches.tuning(),
-                    space: sketches.space(),
-                },
-                encoded: codes.len() as u32,
-            }),
+            // Sketches that were learned a moment ago may not reach the rows that are linked.
+            (Some(sketches), Some(entries), Some(codes))
+                if codes.len() as u32 >= entry.map_or(0, |entry| entry.limit) =>
+            {
+                Some(SketchTarget {
+                    codes,
+                    parts: SketchParts {
+                        transform: sketches.transform(),
+                        entries,
+                        tuning: sketches.tuning(),
+                        space: sketches.space(),
+                    },
+                    encoded: codes.len() as u32,
+                })
+            }
             _ => None,
         };
         let sketched = target;

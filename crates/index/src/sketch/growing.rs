@@ -117,12 +117,15 @@ impl GrowingSketches {
         self.entries.load_full()
     }
 
-    /// Takes new entries from the first `linked` rows once there are a quarter more than when they were last taken.
+    /// Takes new entries each time the graph has grown by a quarter. Which entries there are depends on the number of
+    /// linked rows alone, and not on when this was called before: rows are linked from them.
     pub(crate) fn refresh_entries(&self, linked: u32) {
-        let last = self.entries.load().taken_from();
-        if last == 0 || linked - last > last / 4 {
-            let rows = Entries::spread(linked);
-            let entries = Entries::copy(&rows, linked, self.transform.layout(), &self.codes());
+        let mut rows = 1;
+        while rows + rows / 4 < linked {
+            rows += rows / 4 + 1;
+        }
+        if self.entries.load().taken_from() != rows {
+            let entries = Entries::copy(&Entries::spread(rows), rows, self.transform.layout(), &self.codes());
             self.entries.store(Arc::new(entries));
         }
     }

@@ -31,7 +31,10 @@ const ADAPTIVE_EF_MAX: usize = 2048;
 /// With 1 the threshold would be the distance at which a beam of that width ends on the average, and find far more
 /// than that beam does, since hard queries go on. With this part the same `ef` finds about what it finds in a plain
 /// beam, with less work.
-const THRESHOLD_PART: f32 = 0.3;
+const THRESHOLD_PART: f32 = 0.36;
+
+/// The same for inner products, whose graphs lead less straight to the nearest.
+const THRESHOLD_PART_PRODUCT: f32 = 1.0;
 
 /// Rows estimated at a time where no graph leads.
 const BLOCK_ROWS: usize = 64;
@@ -96,6 +99,10 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
         let width = self.layer.ef as f32 / self.k as f32;
+        let part = match space {
+            Space::Euclidean => THRESHOLD_PART,
+            Space::Product { .. } => THRESHOLD_PART_PRODUCT,
+        };
         let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
         let window = deviations * tuning.noise * query.radius;
         let unmasked = self.set.holds_all(self.layer.limit);
@@ -105,7 +112,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         if unmasked && fits {
             let walk = AdaptiveQuery {
                 k: self.k,
-                gamma: width.powf(THRESHOLD_PART * tuning.slope),
+                gamma: width.powf(part * tuning.slope),
                 limit: self.layer.limit,
                 hops_max: HOPS_AT_LEAST + HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64,
                 max_distances: self.layer.max_distances,

@@ -47,7 +47,7 @@ pub struct ChurnArguments {
     /// A parameter of the graph: m, ef_construction or full_scan_rows.
     #[arg(long, value_name = "KEY=N")]
     pub set: Vec<String>,
-    /// Rows after which a growing segment is sealed [default: as the server has it].
+    /// Rows of a growing segment [default: that of the server].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub growing_rows: Option<u32>,
     /// How to measure.

@@ -21,8 +21,8 @@ pub struct FileArguments {
     /// How vectors are compared.
     #[arg(long, value_enum, default_value_t = MetricName::L2)]
     pub metric: MetricName,
-    /// The queries at even places, to tune with, or odd, to report.
-    #[arg(long, value_enum, default_value_t = Half::All)]
+    /// Which queries: tune (at even places), report (odd) or all.
+    #[arg(long, value_enum, default_value_t = Half::All, hide_possible_values = true)]
     pub half: Half,
 }
 

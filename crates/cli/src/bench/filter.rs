@@ -33,7 +33,13 @@ pub struct FilterArguments {
     #[arg(long, value_name = "P,P,...", value_delimiter = ',', default_value = "50,20,10,5,2,1,0.1,0.01")]
     pub percent: Vec<f64>,
     /// Where the points that pass lie.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "random,correlated,anti-correlated")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "random,correlated,anti-correlated",
+        hide_possible_values = true
+    )]
     pub kind: Vec<Kind>,
     /// Candidates a search keeps.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "64")]

@@ -20,9 +20,9 @@ pub struct EngineConfig {
     pub growing_rows_max: usize,
     /// Bytes of vectors and payloads after which a growing segment is sealed, default 256 MiB.
     pub growing_bytes_max: usize,
-    /// Bytes of vectors that may wait to be linked, default 96 MiB; beyond it writers wait.
+    /// Bytes of vectors that may wait to be linked, default 256 MiB; beyond it writers wait.
     ///
-    /// Rows that are not linked are compared one by one, about 8 ms for 96 MiB on one core.
+    /// Rows that are not linked are compared one by one, by codes of a cache line or two where there is a graph to be.
     pub tail_bytes_max: usize,
     /// Bytes of log after which the growing segment is sealed however small it is, default 256 MiB. Bounds the time
     /// to open a collection.
@@ -85,7 +85,7 @@ impl Default for EngineConfig {
             background_threads: 1,
             growing_rows_max: 131_072,
             growing_bytes_max: 256 << 20,
-            tail_bytes_max: 96 << 20,
+            tail_bytes_max: 256 << 20,
             wal_bytes_max: 256 << 20,
             wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,

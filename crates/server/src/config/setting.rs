@@ -195,9 +195,10 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "storage.tail_bytes_max",
         kind: Kind::Bytes { min: 1 << 20, max: 4 << 30 },
-        default: "96 MiB",
-        purpose: "How many bytes of vectors may wait for a place in the graph. Searches compare them one by one, so more \
-                  lets bursts of writes through and slows searches meanwhile; beyond it writers wait.",
+        default: "256 MiB",
+        purpose: "How many bytes of vectors may wait for a place in the graph. Searches compare them one by one, by \
+                  compact codes, so more lets bursts of writes through and slows searches a little meanwhile; beyond it \
+                  writers wait.",
     },
     Setting {
         key: "storage.merge_bytes_per_s",

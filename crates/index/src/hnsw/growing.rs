@@ -218,6 +218,7 @@ impl GrowingHnsw {
             let (seed, rows_max) = (self.params.seed, self.graph.rows_max());
             let learned = GrowingSketches::learn(rows, known, rows_max, self.metric, seed, self.level, pool);
             let Some(learned) = learned else { return Ok(None) };
+            learned.raise_linked_norm(rows, 0..linked);
             // The linker's lock is held, so nobody else has set it meanwhile.
             drop(self.sketches.set(learned));
         }
@@ -307,7 +308,7 @@ impl AnnIndex for GrowingHnsw {
             transform: sketches.transform(),
             entries: &Entries::spread(linked),
             tuning: sketches.tuning(),
-            norm_max: sketches.norm_max(),
+            norm_max: sketches.linked_norm_max(),
         };
         crate::sketch::sections::write(&facts, &sketches.codes(), linked, sink)
     }

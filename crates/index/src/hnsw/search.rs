@@ -69,6 +69,7 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
                 parts: sketches.parts,
                 query,
                 k: params.k,
+                entry: entry.row,
                 layer,
                 tail: entry.limit..covered,
                 set,

@@ -60,6 +60,8 @@ pub(crate) struct SketchSearch<'a, A, V, C, K> {
     /// Padded to the stride of the rows.
     pub(crate) query: &'a [f32],
     pub(crate) k: usize,
+    /// The graph's entry, below `limit`.
+    pub(crate) entry: u32,
     /// `limit` is where the graph ends.
     pub(crate) layer: LayerQuery,
     /// Rows past the graph that have sketches.
@@ -82,8 +84,12 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         });
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
-        let window = WINDOW_DEVIATIONS * tuning.noise * query.radius;
+        // Of a query too long for a float the radius is infinite; without noise that would be no number.
+        let window = (WINDOW_DEVIATIONS * tuning.noise * query.radius).min(f32::MAX);
         let unmasked = self.set.holds_all(self.layer.limit);
+        // Every row can be reached from the graph's entry, though perhaps not from where a walk begins.
+        starts.push((self.entry, computer.score(self.entry)));
+        counters.distances += 1;
         let fits = self.layer.ef.max(self.k) <= ADAPTIVE_MAX && self.graph.width() <= NEIGHBOURS_MAX;
         if unmasked && fits {
             let walk = AdaptiveQuery {
@@ -104,9 +110,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             let mut layer = self.layer;
             // Estimates are a little wrong: a beam just as wide as what is wanted would lose what it misjudges.
             layer.ef = layer.ef.max(self.k + self.k / 4 + 8);
-            // Every row can be reached from the graph's entry, though perhaps not from where a walk begins.
-            let entry = self.graph.entry().map(|entry| entry.row);
-            let starts: Vec<u32> = starts.iter().map(|(row, _)| *row).chain(entry).collect();
+            let starts: Vec<u32> = starts.iter().map(|(row, _)| *row).collect();
             if unmasked {
                 beam_search(self.graph, &computer, &layer, &starts, &WholeBeam, self.beam, &mut counters);
             } else {

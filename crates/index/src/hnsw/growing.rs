@@ -335,11 +335,14 @@ impl AnnIndex for GrowingHnsw {
         sections::write(&self.graph, self.metric, self.rows.dim(), &self.params, sink)?;
         let linked = self.graph.linked();
         let Some(sketches) = self.sketches.get().filter(|_| linked > 0) else { return Ok(()) };
+        with_rows!(&self.rows, rows => sketches.raise_linked_norm(rows, linked));
+        // Those that searches begin at now, so that the index answers the same when it is opened again.
+        let (entries, spread) = (sketches.entries(), Entries::spread(linked));
         let facts = SketchFacts {
             transform: sketches.transform(),
-            entries: &Entries::spread(linked),
+            entries: if entries.rows().is_empty() { &spread } else { entries.rows() },
             tuning: sketches.tuning(),
-            norm_max: sketches.norm_max(),
+            norm_max: sketches.linked_norm_max(),
         };
         crate::sketch::sections::write(&facts, &sketches.codes(), linked, sink)
     }

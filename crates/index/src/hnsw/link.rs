@@ -112,6 +112,9 @@ impl<V: VectorView> LinkSpace<'_, V> {
             }
         }
         let entry = self.graph.entry();
+        if let Some(sketches) = self.sketches {
+            sketches.raise_linked_norm(self.rows, batch.end);
+        }
         if let Some(entry) = entry {
             let mut edges = self.choose_all(linker, batch.clone(), entry);
             self.link_back(linker, &mut edges);

@@ -83,7 +83,7 @@ impl<V: VectorView, K: Kernel> Op for ChooseBySketch<'_, V, K> {
         let entries = self.sketches.entries();
         let ef = usize::from(params.ef_construction);
         isa.vectorize(|| {
-            query.prepare(isa, self.sketches.transform(), self.sketches.space(), rows.row(self.row));
+            query.prepare(isa, self.sketches.transform(), self.sketches.link_space(), rows.row(self.row));
             entries.nearest(isa, query, starts);
         });
         let computer = SketchComputer::new(isa, query, &codes);

@@ -74,6 +74,7 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
                 parts: sketches.parts,
                 query,
                 k: params.k,
+                entry: entry.row,
                 layer,
                 // Without a row to begin at, linked rows are looked through like the others.
                 tail: if sketches.parts.entries.taken_from() == 0 { 0 } else { entry.limit }..covered,

@@ -58,8 +58,9 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
         let SketchQuery { lanes, constant, unit, center, .. } = self.query;
         let finish = |sum: i32, sketch: &[u8]| {
             let [added, factor] = factors(sketch);
-            // Rounding may take it a little below 0, and keys made of it must not be negative.
-            (constant + added - factor * (unit * (sum as f32 - center))).max(0.0)
+            // Rounding may take it a little below 0, and keys made of it must not be negative. It stays finite, so that
+            // a gate of infinity lets all pass.
+            (constant + added - factor * (unit * (sum as f32 - center))).max(0.0).min(f32::MAX)
         };
         let lanes = &lanes[..B::LANES_A_LINE * LINES];
         let (fours, rest) = rows.as_chunks::<4>();

@@ -71,3 +71,6 @@ impl Entries {
         self.rows.len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,7 @@ impl NearestK {
 mod tests {
     use super::*;
     use dvse_simd::Scalar;
+    use proptest::prelude::*;
 
     #[test]
     fn candidates_come_nearest_first_and_survive_shrinking() {
@@ -182,18 +183,61 @@ mod tests {
         assert!(frontier.nearest(Scalar).is_none());
     }
 
-    #[test]
-    fn the_kth_least_is_kept() {
-        let mut nearest = NearestK::default();
-        nearest.reset(3);
-        let mut seen = Vec::new();
-        for number in 0..50_u32 {
-            let estimate = ((number * 37) % 41) as f32;
-            nearest.insert(estimate);
-            seen.push(estimate);
-            seen.sort_unstable_by(f32::total_cmp);
-            let expected = seen.get(2).copied().unwrap_or(f32::INFINITY);
-            assert_eq!(nearest.worst(), expected);
+    proptest! {
+        #[test]
+        fn the_k_least_are_kept_as_sorting_would(
+            k in 0_usize..40,
+            estimates in prop::collection::vec(
+                prop_oneof![0.0_f32..8.0, (0_u8..4).prop_map(f32::from), Just(f32::MAX), Just(f32::INFINITY)],
+                0..120,
+            ),
+        ) {
+            let mut nearest = NearestK::default();
+            // Whatever was kept before is forgotten.
+            nearest.reset(7);
+            nearest.insert(0.0);
+            nearest.reset(k);
+            let mut sorted = vec![f32::INFINITY; k.max(1)];
+            for estimate in estimates {
+                nearest.insert(estimate);
+                sorted.push(estimate);
+                sorted.sort_unstable_by(f32::total_cmp);
+                sorted.truncate(k.max(1));
+                prop_assert_eq!(&nearest.estimates, &sorted);
+                prop_assert_eq!(nearest.worst(), sorted[sorted.len() - 1]);
+            }
+        }
+
+        /// Shrinking forgets the farthest and nothing about the others.
+        #[test]
+        fn shrinking_keeps_the_nearest(
+            estimates in prop::collection::vec((0.0_f32..100.0, any::<bool>()), 1..300),
+            keep in 1_usize..300,
+        ) {
+            let mut frontier = Frontier::default();
+            for (number, (estimate, expanded)) in estimates.iter().enumerate() {
+                frontier.push(number as u32, *estimate);
+                if *expanded {
+                    frontier.expand(number);
+                }
+            }
+            frontier.shrink(keep);
+            let mut expected: Vec<(f32, u32)> =
+                estimates.iter().enumerate().map(|(row, (estimate, _))| (*estimate, row as u32)).collect();
+            expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            expected.truncate(keep);
+            let kept: Vec<(f32, u32)> = frontier.candidates().map(|(row, estimate)| (estimate, row)).collect();
+            prop_assert_eq!(&kept, &expected);
+            let mut open: Vec<u32> = Vec::new();
+            while let Some((number, _)) = frontier.nearest(Scalar) {
+                open.push(frontier.row(number));
+                frontier.expand(number);
+            }
+            open.sort_unstable();
+            let mut unexpanded: Vec<u32> =
+                expected.iter().map(|(_, row)| *row).filter(|row| !estimates[*row as usize].1).collect();
+            unexpanded.sort_unstable();
+            prop_assert_eq!(open, unexpanded);
         }
     }
 }

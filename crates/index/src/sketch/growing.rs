@@ -1,5 +1,6 @@
 //! The sketches of an index that grows.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -29,8 +30,13 @@ pub(crate) struct GrowingSketches {
     tuning: Tuning,
     metric: Metric,
     level: Level,
+    /// Sketches there is room for.
+    rows_max: u32,
     /// The largest norm of an encoded row, as the bits of a float: norms are not negative, so their bits order as they do.
     norm_max: AtomicU32,
+    /// The largest norm of a row that is linked or in the batch being linked, and up to which row that is known.
+    linked_norm_max: AtomicU32,
+    linked_norm_end: AtomicU32,
     reader: RowsReader,
     writer: Mutex<CodeWriter>,
     entries: ArcSwap<Entries>,
@@ -57,7 +63,10 @@ impl GrowingSketches {
             tuning: Tuning::default(),
             metric,
             level,
+            rows_max,
             norm_max: AtomicU32::new(0),
+            linked_norm_max: AtomicU32::new(0),
+            linked_norm_end: AtomicU32::new(0),
             reader,
             writer: Mutex::new(writer),
             entries: ArcSwap::default(),
@@ -100,8 +109,28 @@ impl GrowingSketches {
         space_of(self.metric, self.norm_max())
     }
 
-    pub(crate) fn norm_max(&self) -> f32 {
+    /// What the estimates of linking are of. How many rows are encoded depends on when they came, and so may the last
+    /// bits of an estimate: linking counts from the rows it knows alone.
+    pub(crate) fn link_space(&self) -> Space {
+        space_of(self.metric, self.linked_norm_max())
+    }
+
+    fn norm_max(&self) -> f32 {
         f32::from_bits(self.norm_max.load(Ordering::Relaxed))
+    }
+
+    /// The largest norm of a linked row where the metric needs it, else 0.
+    pub(crate) fn linked_norm_max(&self) -> f32 {
+        f32::from_bits(self.linked_norm_max.load(Ordering::Relaxed))
+    }
+
+    /// Takes the norms of the rows below `end` into account, which are linked or about to be. Called by the linker.
+    pub(crate) fn raise_linked_norm<V: VectorView>(&self, rows: &V, end: u32) {
+        let range = self.linked_norm_end.fetch_max(end, Ordering::Relaxed)..end;
+        if self.metric == Metric::InnerProduct {
+            let norm = dispatch(self.level, LargestNorm { rows, range });
+            self.linked_norm_max.fetch_max(norm.to_bits(), Ordering::Relaxed);
+        }
     }
 
     fn raise_norm(&self, norm: f32) {
@@ -130,7 +159,7 @@ impl GrowingSketches {
         }
     }
 
-    /// Encodes the rows there are and that have no sketch yet. A second caller waits.
+    /// Encodes the rows there are and that have no sketch yet, as far as there is room. A second caller waits.
     pub(crate) fn encode<V: VectorView>(
         &self,
         rows: &V,
@@ -139,7 +168,7 @@ impl GrowingSketches {
         // A panic can leave no half sketch behind: a sketch is appended whole or not at all.
         let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let bytes = self.transform.layout().bytes();
-        let end = rows.len();
+        let end = rows.len().min(self.rows_max);
         let mut buffer = Vec::new();
         while writer.len() < end {
             let first = writer.len();
@@ -169,6 +198,22 @@ impl GrowingSketches {
     pub(crate) fn bytes(&self) -> u64 {
         let codes = self.writer.lock().map_or(0, |writer| writer.bytes());
         codes + self.transform.bytes()
+    }
+}
+
+/// The largest norm of some rows.
+struct LargestNorm<'a, V> {
+    rows: &'a V,
+    range: Range<u32>,
+}
+
+impl<V: VectorView> Op for LargestNorm<'_, V> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> f32 {
+        let norms = self.range.map(|row| isa.dot(self.rows.row(row), self.rows.row(row)).sqrt());
+        norms.fold(0.0, f32::max)
     }
 }
 

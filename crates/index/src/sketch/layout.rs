@@ -161,6 +161,7 @@ pub(crate) fn set_factors(sketch: &mut [u8], factors: [f32; 2]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn layouts() -> impl Iterator<Item = Layout> {
         let all = [CodeBits::Four, CodeBits::Seven].into_iter();
@@ -186,6 +187,40 @@ mod tests {
             layout.unpack(&sketch, &mut back);
             for lane in lanes {
                 assert_eq!(back[lane], layout.code_max(), "{layout:?} lane {lane}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Value by value, from the place that the format gives it.
+        #[test]
+        fn codes_lie_where_the_format_says(seed in prop::collection::vec(any::<u8>(), 512)) {
+            for layout in layouts() {
+                let codes: Vec<u8> =
+                    seed.iter().take(layout.lanes()).map(|code| code & layout.code_max()).collect();
+                let mut sketch = vec![0; layout.bytes()];
+                set_factors(&mut sketch, [0.25, 3e38]);
+                layout.pack(&codes, &mut sketch);
+                prop_assert_eq!(factors(&sketch), [0.25, 3e38]);
+                let mut back = vec![0; layout.lanes()];
+                layout.unpack(&sketch, &mut back);
+                for value in 0..layout.values() {
+                    // Byte and half of a value: the low halves of a line first, and 56 in the last line.
+                    let (byte, half) = match layout.bits() {
+                        CodeBits::Seven => (value, None),
+                        CodeBits::Four => {
+                            let (line, rest) = (value / 128, value % 128);
+                            let halves = if line + 1 == layout.lines() { 56 } else { 64 };
+                            (64 * line + rest % halves, Some(rest / halves))
+                        }
+                    };
+                    let found = match half {
+                        None => sketch[byte],
+                        Some(half) => sketch[byte] >> (4 * half) & 15,
+                    };
+                    prop_assert_eq!(found, codes[layout.lane(value)], "{:?}, value {}", layout, value);
+                    prop_assert_eq!(back[layout.lane(value)], found);
+                }
             }
         }
     }

@@ -29,3 +29,6 @@ pub(crate) mod rerank;
 pub(crate) mod search;
 pub(crate) mod sections;
 pub(crate) mod transform;
+
+#[cfg(test)]
+mod tests;

@@ -94,3 +94,6 @@ impl SketchQuery {
         self.constant = norm;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,8 @@ pub(crate) struct SketchSearch<'a, A, V, C, K> {
     /// Padded to the stride of the rows.
     pub(crate) query: &'a [f32],
     pub(crate) k: usize,
+    /// The graph's entry, below `limit`.
+    pub(crate) entry: u32,
     /// `limit` is where the graph ends.
     pub(crate) layer: LayerQuery,
     /// Rows past the graph that have sketches.
@@ -104,11 +106,17 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             Space::Product { .. } => THRESHOLD_PART_PRODUCT,
         };
         let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
-        let window = deviations * tuning.noise * query.radius;
+        // Of a query too long for a float the radius is infinite; without noise that would be no number.
+        let window = (deviations * tuning.noise * query.radius).min(f32::MAX);
         let unmasked = self.set.holds_all(self.layer.limit);
         let fits = self.k <= ADAPTIVE_K_MAX
             && self.layer.ef <= ADAPTIVE_EF_MAX
             && self.graph.width() <= NEIGHBOURS_MAX;
+        // Every row can be reached from the graph's entry, though perhaps not from where a walk begins.
+        if self.layer.limit > 0 {
+            starts.push((self.entry, computer.score(self.entry)));
+            counters.distances += 1;
+        }
         if unmasked && fits {
             let walk = AdaptiveQuery {
                 k: self.k,
@@ -121,24 +129,25 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             adaptive_search(self.graph, &computer, &walk, starts, visited, adaptive, &mut counters);
             let end = if let RowSet::Below(end) = self.set { self.tail.end.min(end) } else { self.tail.end };
             counters.distances += scan_into(&computer, self.tail.start..end, window, adaptive);
-            let estimate_max = adaptive.nearest.worst() + window;
-            counters.distances +=
-                rerank_frontier(&exact, &adaptive.frontier, estimate_max, self.k, self.beam);
-        } else {
-            let mut layer = self.layer;
-            // Estimates are a little wrong: a beam just as wide as what is wanted would lose what it misjudges.
-            layer.ef = layer.ef.max(self.k + self.k / 4 + 8);
-            // Every row can be reached from the graph's entry, though perhaps not from where a walk begins.
-            let entry = self.graph.entry().map(|entry| entry.row);
-            let starts: Vec<u32> = starts.iter().map(|(row, _)| *row).chain(entry).collect();
-            if unmasked {
-                beam_search(self.graph, &computer, &layer, &starts, &WholeBeam, self.beam, &mut counters);
-            } else {
-                masked_search(self.graph, &computer, &layer, &starts, self.set, self.beam, &mut counters);
+            // A walk that ran out of ways before it had found enough is begun again as a beam.
+            if adaptive.nearest.worst() < f32::INFINITY || counters.stopped_early {
+                let estimate_max = adaptive.nearest.worst() + window;
+                counters.distances +=
+                    rerank_frontier(&exact, &adaptive.frontier, estimate_max, self.k, self.beam);
+                return counters;
             }
-            counters.distances += scan_masked(&computer, self.tail, self.set, self.beam);
-            counters.distances += rerank_pool(&exact, window, self.k, self.beam);
         }
+        let mut layer = self.layer;
+        // Estimates are a little wrong: a beam just as wide as what is wanted would lose what it misjudges.
+        layer.ef = layer.ef.max(self.k + self.k / 4 + 8);
+        let starts: Vec<u32> = starts.iter().map(|(row, _)| *row).collect();
+        if unmasked {
+            beam_search(self.graph, &computer, &layer, &starts, &WholeBeam, self.beam, &mut counters);
+        } else {
+            masked_search(self.graph, &computer, &layer, &starts, self.set, self.beam, &mut counters);
+        }
+        counters.distances += scan_masked(&computer, self.tail, self.set, self.beam);
+        counters.distances += rerank_pool(&exact, window, self.k, self.beam);
         counters
     }
 }

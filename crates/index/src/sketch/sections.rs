@@ -109,7 +109,10 @@ impl SketchSections {
         rows: u32,
     ) -> Result<Option<SketchSections>, OpenIndexError> {
         if source.section(META).is_none() {
-            return Ok(None);
+            // An index without sketches has none of their sections; one that only lost the header is damaged.
+            let orphaned =
+                [MEAN, SCALES, MATRIX, ENTRIES, CODES].iter().any(|name| source.section(name).is_some());
+            return if orphaned { Err(OpenIndexError::Missing { section: META }) } else { Ok(None) };
         }
         let (meta, layout) = read_meta(source, dim, rows)?;
         let floats = |section, count: usize| {

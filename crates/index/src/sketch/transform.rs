@@ -165,13 +165,13 @@ impl Transform {
         norm
     }
 
-    /// Writes the sketch of a vector.
+    /// Writes the sketch of a vector, to be compared by Euclidean distance or else by inner product.
     #[inline(always)]
     pub(crate) fn encode<I: Isa>(
         &self,
         isa: I,
         vector: &[f32],
-        adds_norm: bool,
+        euclidean: bool,
         scratch: &mut EncodeScratch,
         sketch: &mut [u8],
     ) {
@@ -194,7 +194,14 @@ impl Transform {
         // What the decoded vector falls short of along the true one is made good by the factor (RaBitQ, equation 20).
         let factor = if aligned > 0.0 { 2.0 * length / aligned } else { 0.0 };
         self.layout.pack(codes, sketch);
-        super::layout::set_factors(sketch, [if adds_norm { norm } else { 0.0 }, factor]);
+        let added = if euclidean {
+            norm
+        } else {
+            // The query is centered too: its product with x − mean lacks that of the mean.
+            let vector = &vector[..self.dim];
+            2.0 * (isa.dot(&self.mean, &self.mean) - isa.dot(&self.mean, vector))
+        };
+        super::layout::set_factors(sketch, [added, factor]);
     }
 }
 
@@ -255,3 +262,6 @@ fn read_bytes(values: &mut [f32], scale: f32, bytes: &mut [u8]) {
         *value -= read * scale;
     }
 }
+
+#[cfg(test)]
+mod tests;

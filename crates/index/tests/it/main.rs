@@ -6,3 +6,4 @@ mod data;
 mod exact;
 mod graph;
 mod sections;
+mod sketch;

@@ -35,6 +35,13 @@ pub(super) struct SketchTarget<'a, C> {
     pub(super) encoded: u32,
 }
 
+impl<C> SketchTarget<'_, C> {
+    /// Rows that a walk reaches.
+    fn walked(&self, entry: Entry) -> u32 {
+        if self.parts.entries.taken_from() == 0 { 0 } else { entry.limit }
+    }
+}
+
 impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
     pub(super) fn search<C: CodeView>(
         &self,
@@ -75,9 +82,9 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
                 query,
                 k: params.k,
                 entry: entry.row,
-                layer,
-                // Without a row to begin at, linked rows are looked through like the others.
-                tail: if sketches.parts.entries.taken_from() == 0 { 0 } else { entry.limit }..covered,
+                // Without a row to begin at, linked rows are not walked but looked through like the others.
+                layer: LayerQuery { limit: sketches.walked(entry), ..layer },
+                tail: sketches.walked(entry)..covered,
                 set,
                 beam,
                 scratch: sketch_scratch,

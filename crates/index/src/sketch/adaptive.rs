@@ -110,7 +110,7 @@ fn walk<I: Isa, A: Adjacency, C: CodeView>(
         let mut gathered = 0;
         for _ in 0..EXPANSIONS {
             match frontier.nearest(isa) {
-                Some((number, estimate)) if !(estimate > stop_at) => {
+                Some((number, estimate)) if estimate <= stop_at => {
                     frontier.expand(number);
                     hops += 1;
                     let fresh =

@@ -60,7 +60,8 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
             let [added, factor] = factors(sketch);
             // Rounding may take it a little below 0, and keys made of it must not be negative. It stays finite, so that
             // a gate of infinity lets all pass.
-            (constant + added - factor * (unit * (sum as f32 - center))).max(0.0).min(f32::MAX)
+            let estimate = constant + added - factor * (unit * (sum as f32 - center));
+            if estimate < f32::MAX { estimate.max(0.0) } else { f32::MAX }
         };
         let lanes = &lanes[..B::LANES_A_LINE * LINES];
         let (fours, rest) = rows.as_chunks::<4>();

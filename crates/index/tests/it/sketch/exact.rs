@@ -66,7 +66,8 @@ fn every_distance_is_exact_on_every_path() {
 #[test]
 fn every_row_of_many_duplicates_is_reachable_and_returned() {
     let n = 3200;
-    let orders: [(&str, fn(usize) -> usize); 4] = [
+    type Group = fn(usize) -> usize;
+    let orders: [(&str, Group); 4] = [
         ("all equal", |_| 0),
         ("groups of 80, mixed", |row| row % 40),
         ("groups of 80, in a row", |row| row / 80),

@@ -24,21 +24,41 @@ def free_port() -> int:
 class Server:
     """One process of `dvse serve` on a folder that outlives it."""
 
-    def __init__(self, folder: pathlib.Path, settings: dict[str, str] | None = None, port: int | None = None):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        settings: dict[str, str] | None = None,
+        port: int | None = None,
+        data: pathlib.Path | None = None,
+    ):
+        """The log goes to `folder`, and the collections too unless `data` names another place for them."""
         self.folder = pathlib.Path(folder)
+        self.data = data or self.folder / "data"
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings or {}
         self.process: subprocess.Popen | None = None
 
-    def start(self, deadline_s: float = 60.0) -> float:
-        """Starts the process and returns the seconds until it answered."""
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Leaves no process behind when something failed on the way."""
+        if self.process and self.process.poll() is None:
+            self.kill()
+
+    def spawn(self) -> None:
+        """Starts the process and waits for nothing."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVSE__")}
         environment |= {"DVSE__" + key.replace(".", "__").upper(): value for key, value in self.settings.items()}
-        command = [str(BINARY), "serve", "--data", str(self.folder / "data"), "--http", f"127.0.0.1:{self.port}"]
+        command = [str(BINARY), "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
         self.log = open(self.folder / "log.txt", "ab")
-        started = time.monotonic()
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
+
+    def start(self, deadline_s: float = 60.0) -> float:
+        """Starts the process and returns the seconds until it answered."""
+        started = time.monotonic()
+        self.spawn()
         while True:
             try:
                 with urllib.request.urlopen(self.url + "/readyz", timeout=1):
@@ -46,7 +66,7 @@ class Server:
             except (OSError, urllib.error.URLError):
                 if self.process.poll() is not None or time.monotonic() - started > deadline_s:
                     self.kill()
-                    raise RuntimeError(f"{' '.join(command)} did not start:\n{self.log_text()}") from None
+                    raise RuntimeError(f"`dvse serve` did not start:\n{self.log_text()}") from None
                 time.sleep(0.01)
 
     def kill(self) -> None:

@@ -42,7 +42,7 @@ impl Failure {
     /// The same failure with a fact before its message, and one more remedy after its own.
     pub fn doing_more(self, fact: String, remedy: String) -> Failure {
         let help = match self.help {
-            Some(help) => format!("{help};\n{remedy}"),
+            Some(help) => format!("{};\n{remedy}", help.trim_end_matches('.')),
             None => remedy,
         };
         Failure { error: self.error.context(fact), help: Some(help) }
@@ -74,7 +74,17 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {:#}", self.error)?;
+        write!(f, "error: ")?;
+        let mut told = String::new();
+        for cause in self.error.chain() {
+            let text = cause.to_string();
+            // Errors often say what their source says.
+            if told.contains(&text) {
+                continue;
+            }
+            write!(f, "{}{text}", if told.is_empty() { "" } else { ": " })?;
+            told.push_str(&text);
+        }
         match &self.help {
             Some(help) => write!(f, "\n help: {}", help.replace('\n', "\n       ")),
             None => Ok(()),

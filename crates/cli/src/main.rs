@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod query;
 mod serve;
+mod stop;
 mod vectors;
 
 use std::process::ExitCode;

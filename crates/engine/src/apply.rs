@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dvse_index::Level;
 use dvse_types::{
     CollectionSchema, IndexSpec, Metric, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector,
     SeqNo, WriteBatch, WriteOp,
@@ -47,6 +48,7 @@ pub(crate) struct Applier {
     numbers: Arc<AtomicU64>,
     rows_max: u32,
     bytes_max: u64,
+    level: Level,
     /// Whether a full segment was left in the middle of a batch.
     rolled: bool,
     poison: Option<Arc<str>>,
@@ -66,7 +68,8 @@ impl Applier {
     ) -> Result<Applier, GrowError> {
         let rows_max =
             u32::try_from(config.growing_rows_max).unwrap_or(u32::MAX).clamp(1, dvse_index::ROWS_MAX);
-        let writer = GrowingWriter::create(SegmentId(next_number(&numbers)), &state.schema, rows_max)?;
+        let writer =
+            GrowingWriter::create(SegmentId(next_number(&numbers)), &state.schema, rows_max, config.level)?;
         push_growing(&mut state, &writer);
         let bytes_max = config.growing_bytes_max as u64;
         Ok(Applier {
@@ -76,6 +79,7 @@ impl Applier {
             numbers,
             rows_max,
             bytes_max,
+            level: config.level,
             rolled: false,
             poison: None,
         })
@@ -110,7 +114,7 @@ impl Applier {
 
     fn roll(&mut self) -> Result<(), GrowError> {
         let id = SegmentId(next_number(&self.numbers));
-        self.writer = GrowingWriter::create(id, &self.state.schema, self.rows_max)?;
+        self.writer = GrowingWriter::create(id, &self.state.schema, self.rows_max, self.level)?;
         push_growing(&mut self.state, &self.writer);
         Ok(())
     }
@@ -118,6 +122,11 @@ impl Applier {
     /// All states that name segments: the newest and those waiting to be sealed.
     pub(crate) fn states_mut(&mut self) -> impl Iterator<Item = &mut ViewState> {
         self.seal_points.iter_mut().chain(std::iter::once(&mut self.state))
+    }
+
+    /// Makes compact codes of the rows that were appended.
+    pub(crate) fn encode(&self) {
+        self.writer.segment().encode();
     }
 
     fn apply_op(&mut self, op: &WriteOp) -> Result<usize, ApplyError> {

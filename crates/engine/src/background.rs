@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::config::ThreadHook;
 use crate::embedded::EmbeddedCollection;
 use crate::maintenance::{Goal, Step};
 
@@ -46,7 +47,8 @@ impl Waker {
         !state.closing
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether the thread is to end.
+    pub(crate) fn is_closing(&self) -> bool {
         self.state.lock().closing
     }
 }
@@ -59,13 +61,15 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Starts the thread; `collections` says which there are now.
+    /// Starts the thread, which calls `started` first; `collections` says which there are now.
     pub(crate) fn start(
         waker: Arc<Waker>,
+        started: ThreadHook,
         collections: impl Fn() -> Vec<Arc<EmbeddedCollection>> + Send + 'static,
     ) -> std::io::Result<Background> {
         let shared = Arc::clone(&waker);
         let thread = std::thread::Builder::new().name("dvse-maintain".to_owned()).spawn(move || {
+            started.call();
             while shared.wait() {
                 while !shared.is_closing() && round(&collections()) {}
             }

@@ -7,7 +7,8 @@ use dvse_types::{CollectionSchema, IndexSpec, VectorName};
 
 use crate::apply::next_number;
 use crate::growing::GrowError;
-use crate::maintenance::{LINK_STEP_ROWS, MaintenanceError, StepContext, wants_graph};
+use crate::maintenance::{Goal, LINK_STEP_ROWS, MaintenanceError, StepContext, wants_graph};
+use crate::merge::merge_dir;
 use crate::seal::write_graphs;
 use crate::sealed::{SealedSegment, hnsw_params};
 use crate::shard::Shard;
@@ -47,7 +48,7 @@ impl GraphBuild {
             }
             let graph = GrowingHnsw::new(field.rows.clone(), vectors, params.metric, hnsw_params(&spec));
             let graph = graph.map_err(|source| GrowError::Params { name: name.clone(), source })?;
-            graphs.push((name.clone(), graph));
+            graphs.push((name.clone(), graph.with_level(segment.level())));
         }
         Ok(GraphBuild { segment, graphs })
     }
@@ -77,7 +78,7 @@ impl GraphBuild {
     }
 
     /// Writes the graphs, those that were complete before included, and returns the segment with them.
-    pub(crate) fn finish(&self, shard: &Shard) -> Result<SealedSegment, MaintenanceError> {
+    pub(crate) fn finish(&self, shard: &Shard, goal: Goal) -> Result<SealedSegment, MaintenanceError> {
         if self.graphs.is_empty() {
             return Ok((*self.segment).clone());
         }
@@ -91,7 +92,7 @@ impl GraphBuild {
                 graphs.push((name.clone(), graph));
             }
         }
-        write_graphs(&shard.dir, self.segment.id(), version, &graphs)?;
+        write_graphs(&merge_dir(shard, goal), self.segment.id(), version, &graphs)?;
         Ok(self.segment.with_graphs(&*shard.dir, version)?)
     }
 }

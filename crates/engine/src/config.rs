@@ -1,5 +1,12 @@
 //! The settings of the engine.
 
+use std::fmt;
+use std::sync::Arc;
+
+use dvse_index::Level;
+
+use crate::merge::MergePace;
+
 /// The settings of a [`crate::Database`] or of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -13,9 +20,9 @@ pub struct EngineConfig {
     pub growing_rows_max: usize,
     /// Bytes of vectors and payloads after which a growing segment is sealed, default 256 MiB.
     pub growing_bytes_max: usize,
-    /// Bytes of vectors that may wait to be linked, default 96 MiB; beyond it writers wait.
+    /// Bytes of vectors that may wait to be linked, default 256 MiB; beyond it writers wait.
     ///
-    /// Rows that are not linked are compared one by one, about 8 ms for 96 MiB on one core.
+    /// Rows that are not linked are compared one by one, by codes of a cache line or two where there is a graph to be.
     pub tail_bytes_max: usize,
     /// Bytes of log after which the growing segment is sealed however small it is, default 256 MiB. Bounds the time
     /// to open a collection.
@@ -27,6 +34,49 @@ pub struct EngineConfig {
     /// A collection of at most so many bytes has all its checksums verified when it is opened, default 256 MiB; a
     /// larger one verifies its large sections in the background.
     pub verify_bytes_max: u64,
+    /// How fast merges may write, default without bounds.
+    pub merge_pace: MergePace,
+    /// The instruction set of vectors compared, default the best there is; one the processor lacks gives the one below
+    /// it. Lower ones are for measuring what the better ones bring.
+    pub level: Level,
+    /// Called first on every thread that links, seals and merges in the background. The engine cannot ask the system
+    /// to run these threads after others; whoever opens it can, here.
+    pub thread_started: ThreadHook,
+}
+
+/// Something to be called on a thread that begins. By default nothing.
+#[derive(Clone, Default)]
+pub struct ThreadHook(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl ThreadHook {
+    /// Calls `hook`.
+    pub fn new(hook: impl Fn() + Send + Sync + 'static) -> ThreadHook {
+        ThreadHook(Some(Arc::new(hook)))
+    }
+
+    pub(crate) fn call(&self) {
+        if let Some(hook) = &self.0 {
+            hook();
+        }
+    }
+}
+
+impl PartialEq for ThreadHook {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ThreadHook {}
+
+impl fmt::Debug for ThreadHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "ThreadHook(set)" } else { "ThreadHook(none)" })
+    }
 }
 
 impl Default for EngineConfig {
@@ -35,10 +85,13 @@ impl Default for EngineConfig {
             background_threads: 1,
             growing_rows_max: 131_072,
             growing_bytes_max: 256 << 20,
-            tail_bytes_max: 96 << 20,
+            tail_bytes_max: 256 << 20,
             wal_bytes_max: 256 << 20,
             wal_segment_bytes: 16 << 20,
             verify_bytes_max: 256 << 20,
+            level: dvse_index::detect_level(),
+            thread_started: ThreadHook::default(),
+            merge_pace: MergePace::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod error;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dvse_storage::{Directory, FsDirectory, LockGuard};
 use dvse_types::CollectionSchema;
@@ -17,6 +18,7 @@ use self::catalog::Catalog;
 use crate::background::{Background, Waker};
 use crate::config::EngineConfig;
 use crate::embedded::{EmbeddedCollection, OpenCollectionError, thread_pool};
+use crate::merge::is_pressed;
 
 /// One change of the aliases.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Database {
     pool: Arc<rayon::ThreadPool>,
     waker: Option<Arc<Waker>>,
     entries: Arc<RwLock<Entries>>,
+    /// Whether a collection is being dropped, which waits for the step of maintenance it is in.
+    dropping: Arc<AtomicBool>,
     /// Held while the catalog changes.
     catalog: Mutex<Catalog>,
     background: Mutex<Option<Background>>,
@@ -91,7 +95,13 @@ impl Database {
         let catalog = Catalog::open(&*dir, &*collections)?;
         let pool = thread_pool(&config)?;
         let waker = (config.background_threads > 0).then(|| Arc::new(Waker::default()));
-        let mut entries = Entries::new();
+        let entries = Arc::new(RwLock::new(Entries::new()));
+        let dropping = Arc::new(AtomicBool::new(false));
+        let mut config = config;
+        if let Some(waker) = &waker {
+            let hurried = hurry(&entries, waker, &dropping, config.tail_bytes_max);
+            config.merge_pace = config.merge_pace.with_hurry(hurried);
+        }
         for (name, number) in &catalog.collections {
             let folder = collections.sub(&catalog::folder(*number));
             let opened =
@@ -100,14 +110,15 @@ impl Database {
                 |error| Entry::Failed(Arc::new(error)),
                 |collection| Entry::Open(Arc::new(collection)),
             );
-            entries.insert(name.clone(), entry);
+            entries.write().insert(name.clone(), entry);
         }
-        let entries = Arc::new(RwLock::new(entries));
         let background = match &waker {
             None => None,
             Some(waker) => {
                 let shared = Arc::clone(&entries);
-                let background = Background::start(Arc::clone(waker), move || open_entries(&shared.read()));
+                let started = config.thread_started.clone();
+                let background =
+                    Background::start(Arc::clone(waker), started, move || open_entries(&shared.read()));
                 waker.wake();
                 Some(background.map_err(|error| OpenCollectionError::Threads { reason: error.to_string() })?)
             }
@@ -118,6 +129,7 @@ impl Database {
             pool,
             waker,
             entries,
+            dropping,
             catalog: Mutex::new(catalog),
             background: Mutex::new(background),
             _lock: lock,
@@ -206,7 +218,10 @@ impl Database {
         *catalog = next;
         let removed = self.entries.write().remove(name);
         if let Some(Entry::Open(collection)) = removed {
+            // The catalog is held, so no other drop is under way.
+            self.dropping.store(true, Ordering::Relaxed);
             collection.retire();
+            self.dropping.store(false, Ordering::Relaxed);
         }
         // The collection is gone with the catalog; what stays of the folder goes with the next opening.
         drop(self.dir.sub(COLLECTIONS_DIR).remove_dir_all(&catalog::folder(number)));
@@ -280,6 +295,26 @@ impl Database {
             }
         }
         outcome
+    }
+}
+
+/// Says when a merge must not hold back: when writers or a drop wait for the maintenance thread, or it is to end.
+fn hurry(
+    entries: &Arc<RwLock<Entries>>,
+    waker: &Arc<Waker>,
+    dropping: &Arc<AtomicBool>,
+    tail_bytes_max: usize,
+) -> impl Fn() -> bool + Send + Sync + 'static {
+    // The collections keep this, so it does not keep the collections.
+    let entries = Arc::downgrade(entries);
+    let (waker, dropping) = (Arc::clone(waker), Arc::clone(dropping));
+    move || {
+        dropping.load(Ordering::Relaxed)
+            || waker.is_closing()
+            || entries.upgrade().is_none_or(|entries| {
+                let collections = open_entries(&entries.read());
+                collections.iter().any(|one| one.is_closing() || is_pressed(&one.view(), tail_bytes_max))
+            })
     }
 }
 

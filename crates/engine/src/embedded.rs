@@ -443,7 +443,9 @@ const WAL_DIR: &str = "wal";
 
 /// The threads that link.
 pub(crate) fn thread_pool(config: &EngineConfig) -> Result<Arc<rayon::ThreadPool>, OpenCollectionError> {
+    let started = config.thread_started.clone();
     rayon::ThreadPoolBuilder::new()
+        .start_handler(move |_| started.call())
         .num_threads(config.background_threads.max(1))
         .thread_name(|thread| format!("dvse-link-{thread}"))
         .build()

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dvse_index::{AnnIndex, FlatIndex, GrowingHnsw, GrowingRows, LinkError, Rows, RowsWriter, padded_dim};
+use dvse_index::{
+    AnnIndex, FlatIndex, GrowingHnsw, GrowingRows, Level, LinkError, Rows, RowsWriter, padded_dim,
+};
 use dvse_types::{CollectionSchema, FieldKind, IndexSpec, Payload, PayloadPath, PointId, VectorName};
 use parking_lot::RwLock;
 
@@ -88,6 +90,7 @@ impl GrowingWriter {
         id: SegmentId,
         schema: &CollectionSchema,
         rows_max: u32,
+        level: Level,
     ) -> Result<GrowingWriter, GrowError> {
         let rows_max = rows_max.saturating_add(ROWS_BEYOND).min(dvse_index::ROWS_MAX);
         let mut vectors = BTreeMap::new();
@@ -100,10 +103,11 @@ impl GrowingWriter {
                 IndexSpec::Flat => None,
                 IndexSpec::Hnsw(spec) => {
                     let graph = GrowingHnsw::new(rows.clone(), rows_max, params.metric, hnsw_params(&spec));
-                    Some(graph.map_err(|source| GrowError::Params { name: name.clone(), source })?)
+                    let graph = graph.map_err(|source| GrowError::Params { name: name.clone(), source })?;
+                    Some(graph.with_level(level))
                 }
             };
-            let flat = FlatIndex::new(rows.clone(), params.metric);
+            let flat = FlatIndex::new(rows.clone(), params.metric).with_level(level);
             let stride_bytes = 4 * padded_dim(params.dim) as u64;
             let map = RwLock::new(RowMap::default());
             vectors.insert(name.clone(), GrowingVectors { rows, flat, graph, map, stride_bytes });
@@ -226,6 +230,14 @@ impl GrowingSegment {
             }
         }
         Ok(false)
+    }
+
+    /// Makes compact codes of new rows, so that searches need not read them whole until they are linked. Called by the
+    /// writer. Should there be no memory for them, rows are read whole, and linking says so.
+    pub(crate) fn encode(&self) {
+        for graph in self.vectors.values().filter_map(|field| field.graph.as_ref()) {
+            drop(graph.encode());
+        }
     }
 
     /// Starts or replaces an index over the rows there are. Called by the writer.

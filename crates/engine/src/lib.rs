@@ -66,7 +66,7 @@ mod view;
 mod wire;
 
 pub use apply::ApplyError;
-pub use config::EngineConfig;
+pub use config::{EngineConfig, ThreadHook};
 pub use database::{AliasOp, Database, DatabaseError};
 pub use embedded::{
     CollectionStatus, Durability, EmbeddedCollection, Health, OpenCollectionError, WriteError, WriteReceipt,
@@ -74,6 +74,7 @@ pub use embedded::{
 pub use filter::InvalidFilter;
 pub use growing::GrowError;
 pub use maintenance::MaintenanceError;
+pub use merge::{MergePace, Pacer};
 pub use op_codec::{decode, encode};
 pub use payload::FieldIndexError;
 pub use seal::SealError;

@@ -240,7 +240,7 @@ impl Maintainer {
         if (context.stop)() {
             return Ok(true);
         }
-        let finished = build.finish(shard)?;
+        let finished = build.finish(shard, context.goal)?;
         match self.job.take() {
             Some(Job::Merge(merge)) => self.finish_merge(shard, &merge, finished),
             _ => self.swap_in(shard, &Arc::new(finished)),
@@ -278,7 +278,7 @@ impl Maintainer {
         let schema = Arc::clone(&shard.view().state().schema);
         let settle = context.goal == Goal::Settled;
         if let Some(pick) = self.merge_due(shard, settle) {
-            self.job = Some(Job::Merge(MergeJob::start(shard, &self.base, pick, &schema)?));
+            self.job = Some(Job::Merge(MergeJob::start(shard, &self.base, pick, &schema, context.goal)?));
             return Ok(true);
         }
         for state in &self.base.segments {
@@ -427,7 +427,7 @@ fn seal_growing(
         point.schema.payload_indexes.iter().map(|(path, kind)| (path.clone(), *kind)).collect();
     let picks = [RowPick { segment: growing, rows: (0..rows).collect() }];
     write_data(&shard.dir, id, &point.schema, &picks, &fields)?;
-    let mut sealed = SealedSegment::open(&*shard.dir, id, &point.schema)?;
+    let mut sealed = SealedSegment::open(&*shard.dir, id, &point.schema, shard.config.level)?;
     let graphs: Vec<_> = growing
         .vector_fields()
         .filter_map(|(name, field)| field.graph.map(|graph| (name.clone(), graph)))

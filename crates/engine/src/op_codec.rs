@@ -16,11 +16,25 @@ pub(crate) const FILTER_DEPTH_MAX: usize = NESTING_MAX;
 /// Writes a batch as bytes.
 #[must_use]
 pub fn encode(batch: &WriteBatch) -> Vec<u8> {
-    let mut out = FieldWriter::default();
+    let mut out = FieldWriter::with_capacity(batch.ops.iter().map(bytes_about).sum());
     out.u8(VERSION);
     out.count(batch.ops.len());
     batch.ops.iter().for_each(|op| encode_op(&mut out, op));
     out.into_bytes()
+}
+
+/// About how many bytes an operation takes: vectors exactly, small parts with room. Growing a buffer of megabytes step
+/// by step would copy all of it several times.
+fn bytes_about(op: &WriteOp) -> usize {
+    const SMALL_PARTS: usize = 128;
+    let bytes = |vectors: &NamedVectors| {
+        SMALL_PARTS + vectors.values().map(|vector| size_of_val(vector.as_slice())).sum::<usize>()
+    };
+    match op {
+        WriteOp::Upsert(points) => points.iter().map(|point| bytes(&point.vectors)).sum(),
+        WriteOp::UpdateVectors(points) => points.iter().map(|point| bytes(&point.vectors)).sum(),
+        _ => SMALL_PARTS,
+    }
 }
 
 /// Reads a batch. Whatever the bytes are, this returns, and takes memory in proportion to their number.

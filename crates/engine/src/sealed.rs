@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dvse_index::{
-    AnnIndex, FlatIndex, HnswParams, MappedRows, OpenIndexError, Rows, RowsError, SealedHnsw, padded_dim,
+    AnnIndex, FlatIndex, HnswParams, Level, MappedRows, OpenIndexError, Rows, RowsError, SealedHnsw,
+    padded_dim,
 };
 use dvse_storage::{Bytes, Directory, SectionTag, SegmentError, SegmentReader};
 use dvse_types::{CollectionSchema, FieldKind, HnswSpec, Payload, PayloadPath, PointId, VectorName};
@@ -108,6 +109,7 @@ pub(crate) struct SealedSegment {
     payloads: Bytes,
     payload_ends: Bytes,
     graph: Option<(u64, SegmentReader)>,
+    level: Level,
     /// Indexes and the files they are in; version 0 is the data file.
     indexes: BTreeMap<PayloadPath, FieldEntry>,
     fault: Arc<OnceLock<SegmentFault>>,
@@ -160,6 +162,7 @@ impl SealedSegment {
         dir: &dyn Directory,
         id: SegmentId,
         schema: &CollectionSchema,
+        level: Level,
     ) -> Result<SealedSegment, OpenSegmentError> {
         let data = SegmentReader::open(dir, &data_file(id))?;
         data.verify(META)?;
@@ -169,7 +172,7 @@ impl SealedSegment {
         let ids = SealedIds::open(&file, meta.rows)?;
         let mut vectors = BTreeMap::new();
         for (field, vector) in meta.vectors.iter().enumerate() {
-            let opened = SealedVectors::open(&file, field, vector, schema)?;
+            let opened = SealedVectors::open(&file, field, vector, schema, level)?;
             vectors.insert(vector.name.clone(), opened);
         }
         let mut indexes = BTreeMap::new();
@@ -187,6 +190,7 @@ impl SealedSegment {
             payloads: data.required(PAYLOADS)?,
             payload_ends,
             graph: None,
+            level,
             indexes,
             fault: Arc::new(OnceLock::new()),
             data,
@@ -225,7 +229,7 @@ impl SealedSegment {
                 name: graph.name.clone(),
                 source: Box::new(source),
             })?;
-            field.graph = Some(Arc::new(opened));
+            field.graph = Some(Arc::new(opened.with_level(self.level)));
         }
         next.graph = Some((version, reader));
         Ok(next)
@@ -252,6 +256,10 @@ impl SealedSegment {
 
     pub(crate) fn rows(&self) -> u32 {
         self.rows
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
     /// The version of the graph file; 0 when there is none.
@@ -326,6 +334,7 @@ impl SealedVectors {
         field: usize,
         meta: &VectorMeta,
         schema: &CollectionSchema,
+        level: Level,
     ) -> Result<SealedVectors, OpenSegmentError> {
         let Some(params) = schema.vectors.get(&meta.name) else {
             return Err(file.mismatch(
@@ -356,7 +365,7 @@ impl SealedVectors {
         let rows = Rows::Sealed(mapped.clone());
         Ok(SealedVectors {
             mapped,
-            flat: FlatIndex::new(rows.clone(), params.metric),
+            flat: FlatIndex::new(rows.clone(), params.metric).with_level(level),
             rows,
             graph: None,
             map,

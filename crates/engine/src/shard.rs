@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use dvse_index::Level;
 use dvse_storage::{
     CheckedFileError, Directory, DirectoryError, ManifestError, ManifestStore, SegmentError,
     StorageErrorKind, read_checked, remove_temporaries,
@@ -174,7 +175,7 @@ impl Shard {
         })?;
         let mut segments = Vec::new();
         for entry in &manifest.segments {
-            segments.push(open_segment(&*dir, entry, &manifest.schema)?);
+            segments.push(open_segment(&*dir, entry, &manifest.schema, config.level)?);
         }
         let sealed = segments.iter().filter_map(|state| match &state.segment {
             Segment::Sealed(segment) => Some(Arc::clone(segment)),
@@ -231,6 +232,7 @@ impl Shard {
             return Ok(Vec::new());
         }
         let touched = applier.apply(seq, batch)?;
+        applier.encode();
         self.publish(&applier);
         self.applied.store(seq.0, Ordering::Release);
         Ok(touched)
@@ -279,8 +281,9 @@ fn open_segment(
     dir: &dyn Directory,
     entry: &ManifestSegment,
     schema: &CollectionSchema,
+    level: Level,
 ) -> Result<SegmentState, OpenShardError> {
-    let mut segment = SealedSegment::open(dir, entry.id, schema)?;
+    let mut segment = SealedSegment::open(dir, entry.id, schema, level)?;
     if segment.rows() != entry.rows {
         return Err(OpenSegmentError::Mismatch {
             path: dir.path().join(crate::sections::data_file(entry.id)).display().to_string(),

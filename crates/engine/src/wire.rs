@@ -87,6 +87,11 @@ pub(crate) struct FieldWriter {
 }
 
 impl FieldWriter {
+    /// With memory for about so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> FieldWriter {
+        FieldWriter { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

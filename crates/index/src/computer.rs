@@ -61,7 +61,8 @@ impl Kernel for NegatedDot {
 
     #[inline(always)]
     fn four<I: Isa>(isa: I, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
-        isa.dot_x4(query, rows).map(|dot| -dot)
+        let [a, b, c, d] = isa.dot_x4(query, rows);
+        [-a, -b, -c, -d]
     }
 }
 
@@ -77,7 +78,8 @@ impl Kernel for OneMinusDot {
 
     #[inline(always)]
     fn four<I: Isa>(isa: I, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
-        isa.dot_x4(query, rows).map(|dot| 1.0 - dot)
+        let [a, b, c, d] = isa.dot_x4(query, rows);
+        [1.0 - a, 1.0 - b, 1.0 - c, 1.0 - d]
     }
 }
 
@@ -148,7 +150,7 @@ impl<I: Isa, V: VectorView, K: Kernel> DistanceComputer for RowComputer<'_, I, V
 
     #[inline(never)]
     fn score4(&self, rows: [u32; 4]) -> [f32; 4] {
-        self.isa.vectorize(|| K::four(self.isa, self.query, rows.map(|row| self.rows.row(row))))
+        self.isa.vectorize(|| K::four(self.isa, self.query, self.four_rows(rows)))
     }
 
     #[inline(never)]
@@ -158,6 +160,12 @@ impl<I: Isa, V: VectorView, K: Kernel> DistanceComputer for RowComputer<'_, I, V
 }
 
 impl<I: Isa, V: VectorView, K: Kernel> RowComputer<'_, I, V, K> {
+    /// Spelled out: a closure given to `map` is not always compiled into the loop.
+    #[inline(always)]
+    fn four_rows(&self, [a, b, c, d]: [u32; 4]) -> [&[f32]; 4] {
+        [self.rows.row(a), self.rows.row(b), self.rows.row(c), self.rows.row(d)]
+    }
+
     #[inline(always)]
     fn score_rows(&self, batch: &[u32], bound: u64, fresh: &mut Vec<u64>, prefetch: Prefetch) {
         fresh.clear();
@@ -172,7 +180,7 @@ impl<I: Isa, V: VectorView, K: Kernel> RowComputer<'_, I, V, K> {
             for row in ahead.by_ref().take(4) {
                 self.isa.prefetch(self.rows.row(*row), prefetch.lines);
             }
-            let distances = K::four(self.isa, self.query, rows.map(|row| self.rows.row(row)));
+            let distances = K::four(self.isa, self.query, self.four_rows(*rows));
             for (distance, row) in distances.into_iter().zip(rows) {
                 let key = pack(distance, *row);
                 // Written always, kept by moving on: no branch that the data decides.

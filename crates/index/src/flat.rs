@@ -55,7 +55,7 @@ impl FlatIndex {
         out.clear();
         let range = range.start..range.end.min(self.rows.len()).min(ROWS_MAX);
         with_rows!(&self.rows, view => {
-            let (query, beam) = scratch.prepare(query, view.dim(), view.stride())?;
+            let (query, beam, _) = scratch.prepare(query, view.dim(), view.stride())?;
             let stats = with_kernel!(self.metric, kernel => {
                 dispatch(self.level, ScanOp { view, kernel, query, k, range, set, beam })
             });

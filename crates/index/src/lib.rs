@@ -33,6 +33,7 @@ mod recall;
 mod row_set;
 mod scratch;
 mod sections;
+mod sketch;
 mod vectors;
 mod visited;
 
@@ -52,5 +53,6 @@ pub use vectors::{MappedRows, Rows, RowsError, VectorView};
 /// Memory and instruction sets, passed on so that users of an index need not know the kernels.
 pub use dvse_simd::{
     AlignedBuf, Full as RowsFull, GrowingRows, Level, RowsError as GrowingRowsError, RowsReader, RowsWriter,
-    all_finite, available as available_levels, detect as detect_level, normalize, padded_dim,
+    all_finite, available as available_levels, detect as detect_level, measure as measure_kernels, normalize,
+    padded_dim,
 };

@@ -7,6 +7,7 @@ use dvse_simd::AlignedBuf;
 
 use crate::ann::SearchError;
 use crate::candidates::CandidatePool;
+use crate::sketch::search::SketchScratch;
 use crate::visited::VisitedSet;
 
 /// The working memory of one search at a time. It grows to what the largest search needed and is never shrunk.
@@ -17,6 +18,7 @@ pub struct Scratch {
     /// The query, padded to the row stride.
     pub(crate) query: AlignedBuf<f32>,
     pub(crate) beam: Beam,
+    pub(crate) sketch: SketchScratch,
     /// What searches over inverted lists need besides.
     pub(crate) ivf: crate::ivf::Workspace,
 }
@@ -41,13 +43,13 @@ impl Scratch {
         Scratch::default()
     }
 
-    /// Copies a query into aligned memory, padded with zeros to `stride`, and lends it beside the beam.
+    /// Copies a query into aligned memory, padded with zeros to `stride`, and lends it beside the rest.
     pub(crate) fn prepare(
         &mut self,
         query: &[f32],
         dim: usize,
         stride: usize,
-    ) -> Result<(&[f32], &mut Beam), SearchError> {
+    ) -> Result<(&[f32], &mut Beam, &mut SketchScratch), SearchError> {
         if query.len() != dim {
             return Err(SearchError::Dimension { expected: dim, got: query.len() });
         }
@@ -58,7 +60,7 @@ impl Scratch {
         values.copy_from_slice(query);
         // The last query may have had a larger dimension and the same stride.
         padding.fill(0.0);
-        Ok((&self.query, &mut self.beam))
+        Ok((&self.query, &mut self.beam, &mut self.sketch))
     }
 }
 

@@ -34,6 +34,9 @@ pub trait SectionSource {
 /// What keeps a section's memory alive: a mapping or a buffer whose bytes never change.
 pub type BytesOwner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
+/// Bytes of a large page.
+const LARGE_PAGE: usize = 2 << 20;
+
 /// A piece of shared immutable memory: a part of a mapped file, or a buffer.
 #[derive(Clone)]
 pub struct SectionBytes {
@@ -62,6 +65,19 @@ impl SectionBytes {
         (*self.owner).as_ref().get(self.range.clone()).unwrap_or(&[])
     }
 
+    /// The same bytes in memory of large pages, where there are enough of them to fill one.
+    ///
+    /// A walk jumps about in such a section, and a file is mapped in pages of 4 KiB: looking their addresses up took
+    /// an eighth to a sixth of a search over 60 000 rows.
+    pub(crate) fn resident(self) -> SectionBytes {
+        let len = self.as_slice().len();
+        if len < LARGE_PAGE {
+            return self;
+        }
+        let owner: BytesOwner = Arc::new(AlignedBytes(AlignedBuf::copy_of(self.as_slice())));
+        SectionBytes { owner, range: 0..len }
+    }
+
     /// The bytes as an array of plain numbers, or `None` when they are misaligned or not a whole number of them.
     pub(crate) fn cast<T: bytemuck::AnyBitPattern>(&self) -> Option<&[T]> {
         let bytes = self.as_slice();
@@ -74,6 +90,24 @@ impl fmt::Debug for SectionBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SectionBytes").field("range", &self.range).finish_non_exhaustive()
     }
+}
+
+/// Appends `count` items in pieces of some size, so that the sink is not called for each.
+pub(crate) fn write_items(
+    count: u32,
+    sink: &mut dyn SectionSink,
+    put: impl Fn(u32, &mut Vec<u8>),
+) -> std::io::Result<()> {
+    const PIECE: usize = 64 * 1024;
+    let mut bytes = Vec::with_capacity(PIECE + 1024);
+    for item in 0..count {
+        put(item, &mut bytes);
+        if bytes.len() >= PIECE {
+            sink.append(&bytes)?;
+            bytes.clear();
+        }
+    }
+    sink.append(&bytes)
 }
 
 /// Sections kept in memory: what an index wrote, ready to be opened again.

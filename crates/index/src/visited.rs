@@ -1,7 +1,7 @@
 //! Which rows a traversal has already scored: one bit a row.
 
 /// Above this many words the set clears only what was touched; below, a plain fill is cheaper than keeping a log.
-const FILL_WORDS_MAX: usize = 1 << 14;
+const FILL_WORDS_MAX: usize = 1 << 12;
 
 /// A reusable bitset over rows.
 #[derive(Debug, Default)]
@@ -27,6 +27,13 @@ impl VisitedSet {
             // A set that has just become large starts clean, so its (empty) log is right.
             self.words.resize(words, 0);
         }
+    }
+
+    /// The set as words of 32 rows: bit `row % 32` of word `row / 32`.
+    #[inline(always)]
+    pub(crate) fn words32(&self) -> &[u32] {
+        // Little-endian, as everything in this crate: the low half of a word comes first.
+        bytemuck::cast_slice(&self.words)
     }
 
     /// Adds a row below the size given to `reset`; returns whether it was new.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use dvse_engine::{Database, EmbeddedCollection};
+use tokio::runtime::Handle;
 
+use crate::body_buffers::BodyBuffers;
 use crate::config::Config;
 use crate::embedding::Embedding;
 use crate::error::RestError;
@@ -21,6 +23,10 @@ pub struct App {
     pub embedding: Embedding,
     /// The counters.
     pub telemetry: Telemetry,
+    /// Memory for bodies.
+    pub body_buffers: BodyBuffers,
+    /// Threads for writes, apart from those for reads because they yield to them.
+    pub write_threads: Handle,
 }
 
 impl fmt::Debug for App {

@@ -19,10 +19,13 @@
 
 mod app;
 mod auth;
+mod body_buffers;
 pub mod config;
 mod embedding;
 mod error;
 mod node;
+mod pace;
+mod priority;
 pub mod rest;
 mod status;
 mod telemetry;

@@ -6,20 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use dvse_engine::{Database, EngineConfig};
+use dvse_engine::{Database, EngineConfig, MergePace, ThreadHook};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::config::Config;
+use crate::body_buffers::BodyBuffers;
+use crate::config::{Config, LogFormat};
 use crate::embedding::Embedding;
+use crate::pace::BytesPerSecond;
+use crate::priority::stand_back;
 use crate::rest::router;
 use crate::telemetry::Telemetry;
 
 /// How often recorded durations are folded into histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Threads that move bytes between sockets and memory. More than cores, so that one of them is at the sockets while
+/// others copy bodies of many megabytes.
+const IO_THREADS: usize = 4;
 /// The stack of a thread that parses requests: enough for the deepest JSON the parser follows, in a debug build too.
 const HANDLER_STACK_BYTES: usize = 8 << 20;
 
@@ -27,6 +33,8 @@ const HANDLER_STACK_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Node {
     runtime: Runtime,
+    /// Only its blocking threads are used: they run the handlers of writes.
+    writers: Runtime,
     address: SocketAddr,
     app: Arc<App>,
     stopping: watch::Sender<bool>,
@@ -98,19 +106,31 @@ impl Node {
     /// The data cannot be opened, or the address cannot be listened on.
     pub fn start(config: Config) -> Result<Node, StartError> {
         // Handlers wait in `spawn_blocking`; its threads are bounded by the permits that requests hold.
-        let handlers = config.search_threads.get() + config.write_threads.get() + 2;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .max_blocking_threads(handlers)
+            .worker_threads(IO_THREADS)
+            .max_blocking_threads(config.search_threads.get() + 2)
             .thread_stack_size(HANDLER_STACK_BYTES)
             .thread_name("dvse-server")
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
+        let write_nice = config.write_nice;
+        let writers = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(config.write_threads.get() + 1)
+            .thread_stack_size(HANDLER_STACK_BYTES)
+            .thread_name("dvse-write")
+            .on_thread_start(move || stand_back(write_nice))
+            .build()
+            .map_err(StartError::Runtime)?;
+        let background_nice = config.background_nice;
         let engine = EngineConfig {
             background_threads: config.background_threads,
             growing_rows_max: config.growing_rows_max,
             tail_bytes_max: config.tail_bytes_max,
+            thread_started: ThreadHook::new(move || stand_back(background_nice)),
+            merge_pace: config
+                .merge_bytes_per_s
+                .map_or_else(MergePace::default, |rate| MergePace::new(Arc::new(BytesPerSecond::new(rate)))),
             ..EngineConfig::default()
         };
         // Listening comes first: a node that is there already is noticed before any file is touched.
@@ -129,12 +149,14 @@ impl Node {
             config,
             embedding: Embedding,
             telemetry: Telemetry::default(),
+            body_buffers: BodyBuffers::default(),
+            write_threads: writers.handle().clone(),
         });
         let (stopping, stop) = watch::channel(false);
         let server = runtime.spawn(serve(listener, router(&app), stop.clone()));
         let upkeep = runtime.spawn(keep_up(Arc::clone(&app), stop));
         tracing::info!(%address, collections = app.database.names().len(), "serving");
-        Ok(Node { runtime, address, app, stopping, server, upkeep })
+        Ok(Node { runtime, writers, address, app, stopping, server, upkeep })
     }
 
     /// Where REST is served, with the real port.
@@ -154,7 +176,7 @@ impl Node {
     /// # Errors
     /// The data cannot be closed; everything acknowledged as durable is still in the log.
     pub fn stop(self) -> Result<(), StopError> {
-        let Node { runtime, app, stopping, mut server, upkeep, .. } = self;
+        let Node { runtime, writers, app, stopping, mut server, upkeep, .. } = self;
         let deadline = app.config.stop_deadline;
         // The receivers are alive as long as the tasks are; without them there is nothing to tell.
         let _ = stopping.send(true);
@@ -171,6 +193,7 @@ impl Node {
             }
         });
         runtime.shutdown_timeout(deadline);
+        writers.shutdown_timeout(deadline);
         app.database.close().map_err(|error| StopError::CloseData(Box::new(error)))?;
         tracing::info!("stopped");
         served.map_err(StopError::Serve)
@@ -240,7 +263,11 @@ pub fn start_logging(config: &Config) -> Result<(), StartError> {
         filter: config.log_filter.clone(),
         reason: error.to_string(),
     })?;
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is there already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = match config.log_format {
+        LogFormat::Text => logging.try_init(),
+        LogFormat::Json => logging.json().flatten_event(true).try_init(),
+    };
     Ok(())
 }

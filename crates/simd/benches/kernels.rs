@@ -7,6 +7,8 @@
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod sketches;
+
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     let mut slow = Vec::new();
 
     println!("ns per distance (times faster than scalar), best of {ROUNDS} bursts in turns, rows in L1");
-    print!("{:<16}{:>6}", "kernel", "dim");
+    print!("{:<18}{:>6}", "kernel", "dim");
     for level in levels {
         print!("{level:>20}");
     }
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     for kernel in Kernel::ALL {
         for dim in DIMS {
             let timings = time(kernel, dim, levels, ROUNDS, || epoch.elapsed());
-            print!("{kernel:<16}{dim:>6}");
+            print!("{kernel:<18}{dim:>6}");
             for timing in &timings {
                 print!(
                     "{:>12.1} ({:>4.1}x)",
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
             }
         }
     }
+    println!();
+    sketches::print(levels, ROUNDS, epoch);
     for complaint in &slow {
         println!("too slow: {complaint}");
     }

@@ -4,49 +4,48 @@
 //! others), a loop of single registers, and one partial register whose missing lanes are 0: a zero pair adds
 //! nothing to any sum here.
 
-pub(crate) use crate::fast_scan::scan_blocks;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, HalfLanes, Lanes};
 use crate::scalar::{check_int_lengths, check_lengths};
 
 /// A component as it lies in memory, read as floats.
-pub(crate) trait Stored: Copy {
+pub(crate) trait Stored<L: Lanes>: Copy {
     /// See [`Lanes::load`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn load<L: Lanes>(l: L, from: *const Self) -> L::F;
+    unsafe fn load(l: L, from: *const Self) -> L::F;
 
     /// See [`Lanes::load_part`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn load_part<L: Lanes>(l: L, from: *const Self, count: usize) -> L::F;
+    unsafe fn load_part(l: L, from: *const Self, count: usize) -> L::F;
 }
 
-impl Stored for f32 {
+impl<L: Lanes> Stored<L> for f32 {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(l: L, from: *const f32) -> L::F {
+    unsafe fn load(l: L, from: *const f32) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load(from) }
     }
 
     #[inline(always)]
-    unsafe fn load_part<L: Lanes>(l: L, from: *const f32, count: usize) -> L::F {
+    unsafe fn load_part(l: L, from: *const f32, count: usize) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load_part(from, count) }
     }
 }
 
 /// Half precision.
-impl Stored for u16 {
+impl<L: HalfLanes> Stored<L> for u16 {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(l: L, from: *const u16) -> L::F {
+    unsafe fn load(l: L, from: *const u16) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load_half(from) }
     }
 
     #[inline(always)]
-    unsafe fn load_part<L: Lanes>(l: L, from: *const u16, count: usize) -> L::F {
+    unsafe fn load_part(l: L, from: *const u16, count: usize) -> L::F {
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { l.load_half_part(from, count) }
     }
@@ -81,7 +80,7 @@ impl Term for Product {
 
 /// Σ term(aᵢ, bᵢ).
 #[inline(always)]
-pub(crate) fn sum_pairs<T: Term, S: Stored, L: Lanes>(l: L, a: &[f32], b: &[S]) -> f32 {
+pub(crate) fn sum_pairs<T: Term, S: Stored<L>, L: Lanes>(l: L, a: &[f32], b: &[S]) -> f32 {
     check_lengths(a.len(), b.len());
     let len = a.len();
     let (a, b) = (a.as_ptr(), b.as_ptr());
@@ -114,7 +113,7 @@ pub(crate) fn sum_pairs<T: Term, S: Stored, L: Lanes>(l: L, a: &[f32], b: &[S]) 
 
 /// Σ term(qᵢ, rowᵢ) for four rows.
 #[inline(always)]
-pub(crate) fn sum_pairs_x4<T: Term, S: Stored, L: Lanes>(l: L, q: &[f32], rows: [&[S]; 4]) -> [f32; 4] {
+pub(crate) fn sum_pairs_x4<T: Term, S: Stored<L>, L: Lanes>(l: L, q: &[f32], rows: [&[S]; 4]) -> [f32; 4] {
     for row in rows {
         check_lengths(q.len(), row.len());
     }
@@ -161,12 +160,9 @@ pub(crate) fn sum_pairs_x4<T: Term, S: Stored, L: Lanes>(l: L, q: &[f32], rows: 
             }
         }
     }
-    [
-        l.sum(l.add(even[0], odd[0])),
-        l.sum(l.add(even[1], odd[1])),
-        l.sum(l.add(even[2], odd[2])),
-        l.sum(l.add(even[3], odd[3])),
-    ]
+    let [e0, e1, e2, e3] = even;
+    let [o0, o1, o2, o3] = odd;
+    l.sum_each([l.add(e0, o0), l.add(e1, o1), l.add(e2, o2), l.add(e3, o3)])
 }
 
 /// `(Σ aᵢ·bᵢ, Σ aᵢ², Σ bᵢ²)`.
@@ -212,7 +208,7 @@ pub(crate) trait ByteTerm {
     type Byte: Copy;
 
     /// `sums` with the terms of `x` and `y` added, modulo 2³².
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums;
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums;
 }
 
 /// (x − y)² of unsigned bytes.
@@ -222,7 +218,7 @@ impl ByteTerm for SquaredDifferenceU8 {
     type Byte = u8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_squared_differences(sums, x, y)
     }
 }
@@ -234,7 +230,7 @@ impl ByteTerm for SquaredDifferenceI8 {
     type Byte = i8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_squared_differences(sums, l.flip_signs(x), l.flip_signs(y))
     }
 }
@@ -246,7 +242,7 @@ impl ByteTerm for ProductU8 {
     type Byte = u8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_products_u8(sums, x, y)
     }
 }
@@ -258,14 +254,14 @@ impl ByteTerm for ProductI8 {
     type Byte = i8;
 
     #[inline(always)]
-    fn add<L: Lanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
+    fn add<L: ByteLanes>(l: L, sums: L::Sums, x: L::B, y: L::B) -> L::Sums {
         l.add_products_i8(sums, x, y)
     }
 }
 
 /// Σ term(qᵢ, rowᵢ) modulo 2³² for `N` rows of bytes.
 #[inline(always)]
-pub(crate) fn sum_bytes<T: ByteTerm, L: Lanes, const N: usize>(
+pub(crate) fn sum_bytes<T: ByteTerm, L: ByteLanes, const N: usize>(
     l: L,
     q: &[T::Byte],
     rows: [&[T::Byte]; N],
@@ -279,6 +275,20 @@ pub(crate) fn sum_bytes<T: ByteTerm, L: Lanes, const N: usize>(
     let rows = rows.map(|row| row.as_ptr().cast::<u8>());
     let mut sums = [l.zero_sums(); N];
     let mut at = 0;
+    // A single row has a second chain of sums; four rows are four chains already.
+    if N == 1 {
+        let mut odd = sums[0];
+        while len - at >= 2 * L::BYTES {
+            // SAFETY: all slices have `len` components of one byte (asserted above), and at + 2·BYTES ≤ len.
+            unsafe {
+                sums[0] = T::add(l, sums[0], l.load_bytes(q.add(at)), l.load_bytes(rows[0].add(at)));
+                let next = at + L::BYTES;
+                odd = T::add(l, odd, l.load_bytes(q.add(next)), l.load_bytes(rows[0].add(next)));
+            }
+            at += 2 * L::BYTES;
+        }
+        sums[0] = l.add_sums(sums[0], odd);
+    }
     while len - at >= L::BYTES {
         // SAFETY: all slices have `len` components of one byte (asserted above), and at + BYTES ≤ len.
         unsafe {
@@ -306,9 +316,28 @@ pub(crate) fn sum_bytes<T: ByteTerm, L: Lanes, const N: usize>(
     totals
 }
 
+/// Σ term(aᵢ, bᵢ) modulo 2³² for bytes.
+#[inline(always)]
+pub(crate) fn sum_byte_pairs<T: ByteTerm, L: ByteLanes>(l: L, a: &[T::Byte], b: &[T::Byte]) -> u32 {
+    let [sum] = sum_bytes::<T, L, 1>(l, a, [b]);
+    sum
+}
+
+/// Σ aᵢ·bᵢ of signed bytes.
+#[inline(always)]
+pub(crate) fn dot_i8<L: ByteLanes>(l: L, a: &[i8], b: &[i8]) -> i32 {
+    sum_byte_pairs::<ProductI8, L>(l, a, b).cast_signed()
+}
+
+/// Σ qᵢ·rowᵢ of signed bytes for four rows.
+#[inline(always)]
+pub(crate) fn dot_i8_x4<L: ByteLanes>(l: L, q: &[i8], rows: [&[i8]; 4]) -> [i32; 4] {
+    sum_bytes::<ProductI8, L, 4>(l, q, rows).map(u32::cast_signed)
+}
+
 /// Halves to floats.
 #[inline(always)]
-pub(crate) fn f16_to_f32<L: Lanes>(l: L, from: &[u16], to: &mut [f32]) {
+pub(crate) fn f16_to_f32<L: HalfLanes>(l: L, from: &[u16], to: &mut [f32]) {
     check_lengths(from.len(), to.len());
     let whole = from.len() - from.len() % L::FLOATS;
     let mut at = 0;
@@ -324,7 +353,7 @@ pub(crate) fn f16_to_f32<L: Lanes>(l: L, from: &[u16], to: &mut [f32]) {
 
 /// Floats to halves.
 #[inline(always)]
-pub(crate) fn f32_to_f16<L: Lanes>(l: L, from: &[f32], to: &mut [u16]) {
+pub(crate) fn f32_to_f16<L: HalfLanes>(l: L, from: &[f32], to: &mut [u16]) {
     check_lengths(from.len(), to.len());
     let whole = from.len() - from.len() % L::FLOATS;
     let mut at = 0;

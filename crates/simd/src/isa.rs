@@ -112,6 +112,52 @@ pub trait Isa: sealed::Token + Copy + Send + Sync + 'static {
     /// [`SCAN_COLUMNS`](crate::SCAN_COLUMNS) up to [`SCAN_COLUMNS_MAX`](crate::SCAN_COLUMNS_MAX).
     fn fast_scan(self, codes: &[u8], tables: &[u8], sums: &mut [u16]);
 
+    /// Σ code·query over a sketch of `LINES` (1 to 4) cache lines of codes of 4 bits, exact.
+    ///
+    /// `row` is 64·`LINES` bytes. Byte j of line l holds in its lower half the code that meets `query[128·l + j]`, in
+    /// its upper half the one that meets `query[128·l + 64 + j]`; so `query` is 128·`LINES` values, each in
+    /// −127..=127. Bytes at the end of a row may hold anything where both queries they meet are 0. Panics on other
+    /// lengths.
+    fn sketch4<const LINES: usize>(self, query: &[i8], row: &[u8]) -> i32;
+
+    /// [`Isa::sketch4`] of one query with four rows; the query is read once.
+    fn sketch4_x4<const LINES: usize>(self, query: &[i8], rows: [&[u8]; 4]) -> [i32; 4];
+
+    /// Σ code·query over a sketch of `LINES` (1 to 4) cache lines of codes of 7 bits, exact.
+    ///
+    /// `row` is 64·`LINES` bytes of codes in 0..=127, `query` as many values in −127..=127. Bytes may hold anything
+    /// where the query is 0. Panics on other lengths.
+    fn sketch7<const LINES: usize>(self, query: &[i8], row: &[u8]) -> i32;
+
+    /// [`Isa::sketch7`] of one query with four rows; the query is read once.
+    fn sketch7_x4<const LINES: usize>(self, query: &[i8], rows: [&[u8]; 4]) -> [i32; 4];
+
+    /// `out` = `transform` · `query`, exact: a matrix of signed bytes and a vector of codes of 7 bits.
+    ///
+    /// `out.len()` rows, a multiple of 64; `query.len()` columns, a multiple of 4 and at most [`MAX_INT_DIM`], values
+    /// in 0..=127. `transform` holds values in −127..=127 in the order `[blocks of 64 rows][quads of 4 columns][64
+    /// rows][4 columns]`: four bytes of the query meet 256 bytes in a row. Panics on other lengths.
+    fn project(self, transform: &[i8], query: &[u8], out: &mut [i32]);
+
+    /// Writes to the front of `out`, in order, those of `ids` that are below `limit` and whose bit is clear: bit
+    /// `id % 32` of `visited[id / 32]`. Gives their number; what is behind them in `out` is anything.
+    ///
+    /// `u32::MAX` is never chosen, so it can stand for no id. An id that comes twice is written twice: no bit is set
+    /// here. Panics if `visited` has no bit for some id below `limit`, or `out` is not 16 longer than `ids`.
+    fn gather_unvisited(self, ids: &[u32], visited: &[u32], limit: u32, out: &mut [u32]) -> usize;
+
+    /// Writes to the front of `out`, in order, the positions of the `estimates` less than `gate`, and gives their
+    /// number; what is behind them in `out` is anything. A NaN is less than nothing.
+    ///
+    /// Panics if `out` is not 16 longer than `estimates`.
+    fn keys_below(self, estimates: &[f32], gate: f32, out: &mut [u32]) -> usize;
+
+    /// The smallest of `values`, `u32::MAX` if there is none.
+    fn min_u32(self, values: &[u32]) -> u32;
+
+    /// The first position of `wanted` in `values`.
+    fn position_u32(self, values: &[u32], wanted: u32) -> Option<usize>;
+
     /// Asks the CPU for the first `lines` cache lines of a slice, see [`prefetch_read`](crate::prefetch_read).
     #[inline(always)]
     fn prefetch<T>(self, slice: &[T], lines: usize) {
@@ -156,6 +202,11 @@ pub fn nearest_available(wanted: Level) -> Level {
 #[inline]
 pub fn dispatch<O: Op>(level: Level, op: O) -> O::Output {
     match nearest_available(level) {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => match crate::x86::Avx512Vnni::new() {
+            Some(isa) => isa.run(op),
+            None => Scalar.run(op),
+        },
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => match crate::x86::Avx512::new() {
             Some(isa) => isa.run(op),

@@ -8,25 +8,28 @@ use std::str::FromStr;
 pub enum Level {
     /// Plain Rust in strict order: always there, and the oracle of all others.
     Scalar,
-    /// x86-64 with AVX2, FMA and F16C: 8 floats at a time.
+    /// x86-64 with AVX2, FMA, F16C, BMI 1 and 2, LZCNT and POPCNT: 8 floats at a time.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL (besides all of [`Level::Avx2`]): 16 floats at a time.
     Avx512,
+    /// x86-64 with AVX-512 VNNI besides all of [`Level::Avx512`]: products of bytes in one instruction.
+    Avx512Vnni,
     /// AArch64 with NEON: 4 floats at a time.
     Neon,
 }
 
 impl Level {
     /// All levels, those of other architectures included.
-    pub const ALL: [Level; 4] = [Level::Scalar, Level::Avx2, Level::Avx512, Level::Neon];
+    pub const ALL: [Level; 5] = [Level::Scalar, Level::Avx2, Level::Avx512, Level::Avx512Vnni, Level::Neon];
 
-    /// The name used on the command line and in reports: `scalar`, `avx2`, `avx512` or `neon`.
+    /// The name used on the command line and in reports: `scalar`, `avx2`, `avx512`, `avx512vnni` or `neon`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Level::Scalar => "scalar",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512vnni",
             Level::Neon => "neon",
         }
     }
@@ -44,7 +47,7 @@ pub struct ParseLevelError(pub String);
 
 impl fmt::Display for ParseLevelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a SIMD level: use scalar, avx2, avx512 or neon", self.0)
+        write!(f, "{:?} is not a SIMD level: use scalar, avx2, avx512, avx512vnni or neon", self.0)
     }
 }
 
@@ -74,7 +77,10 @@ pub fn detect() -> Level {
 pub fn available() -> &'static [Level] {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
-        use crate::x86::{Avx2, Avx512};
+        use crate::x86::{Avx2, Avx512, Avx512Vnni};
+        if Avx512Vnni::new().is_some() {
+            return &[Level::Scalar, Level::Avx2, Level::Avx512, Level::Avx512Vnni];
+        }
         if Avx512::new().is_some() {
             return &[Level::Scalar, Level::Avx2, Level::Avx512];
         }

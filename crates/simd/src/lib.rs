@@ -38,16 +38,27 @@
 //!
 //! # What is checked where
 //!
-//! The tests compare every level the CPU runs with the definition. Two levels few machines have are run under
-//! emulation by the same tests: NEON by `.ci/neon` (user-mode emulation, a minute), AVX-512 by
-//! `tests/emulated/emulate-avx512` (a whole emulated machine, some ten minutes, so not part of every run; narrowing
-//! to half precision is not judged there at halfway cases, which that emulator rounds wrongly). The speed of AVX-512
-//! has to be measured on a machine that has it. The shared algorithms and the memory that is read while it grows also
-//! run under Miri: `cargo miri test -p dvse-simd -- growing_rows aligned algorithms`.
+//! The tests compare every level the CPU runs with the definition; on a CPU with AVX-512 VNNI that is all of x86-64,
+//! halfway cases of half precision included. Elsewhere two levels can be run by the same tests under emulation: NEON by
+//! `.ci/neon` (user-mode emulation, a minute), AVX-512 by `tests/emulated/emulate-avx512` (a whole emulated machine,
+//! some ten minutes, so not part of every run; narrowing to half precision is not judged there at halfway cases, which
+//! that emulator rounds wrongly, and VNNI it lacks). The shared algorithms and the memory that is read while it grows
+//! also run under Miri: `cargo miri test -p dvse-simd -- growing_rows aligned algorithms`.
+//!
+//! # How fast
+//!
+//! `cargo bench -p dvse-simd` prints every kernel at every level. On Zen 4 with rows in the first-level cache AVX2 is 21
+//! times as fast as the scalar loop at 768 dimensions. AVX-512 is a tenth faster than that at 128 and within 3 % of it
+//! from 384 on: that CPU loads 64 bytes a cycle at either width, and a distance is all loads. Half precision is AVX2's
+//! at every level above it, since there widening sixteen halves at once takes longer than eight twice. VNNI doubles
+//! products of signed bytes and takes a fifth off sums of sketches; a projection waits for the second-level cache at
+//! any level.
 
 #![expect(unsafe_code, reason = "raw loads, dispatch, and the memory shared by writer and readers live here")]
 
 mod aligned;
+#[cfg(test)]
+mod emulated;
 mod fast_scan;
 mod generic;
 mod growing_rows;
@@ -61,7 +72,9 @@ mod level;
 pub mod measure;
 mod prefetch;
 mod scalar;
+mod sketch;
 mod vector;
+mod words;
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod aarch64;
@@ -77,9 +90,10 @@ pub use kernels::{CosineParts, Kernels, kernels};
 pub use level::{Level, ParseLevelError, available, detect};
 pub use prefetch::{CACHE_LINE, prefetch_read};
 pub use scalar::Scalar;
+pub use sketch::{FACTOR_BYTES, SKETCH_LINE};
 pub use vector::{all_finite, norm_squared, normalize};
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub use aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
+pub use x86::{Avx2, Avx512, Avx512Vnni};

@@ -28,6 +28,8 @@ pub enum Kernel {
     CosineParts,
     L2SquaredF16,
     DotF16,
+    L2SquaredF16X4,
+    DotF16X4,
     L2SquaredU8,
     DotU8,
     DotI8,
@@ -36,7 +38,7 @@ pub enum Kernel {
 
 impl Kernel {
     /// All of them.
-    pub const ALL: [Kernel; 11] = [
+    pub const ALL: [Kernel; 13] = [
         Kernel::L2Squared,
         Kernel::Dot,
         Kernel::L2SquaredX4,
@@ -44,6 +46,8 @@ impl Kernel {
         Kernel::CosineParts,
         Kernel::L2SquaredF16,
         Kernel::DotF16,
+        Kernel::L2SquaredF16X4,
+        Kernel::DotF16X4,
         Kernel::L2SquaredU8,
         Kernel::DotU8,
         Kernel::DotI8,
@@ -61,6 +65,8 @@ impl Kernel {
             Kernel::CosineParts => "cosine_parts",
             Kernel::L2SquaredF16 => "l2_squared_f16",
             Kernel::DotF16 => "dot_f16",
+            Kernel::L2SquaredF16X4 => "l2_squared_f16_x4",
+            Kernel::DotF16X4 => "dot_f16_x4",
             Kernel::L2SquaredU8 => "l2_squared_u8",
             Kernel::DotU8 => "dot_u8",
             Kernel::DotI8 => "dot_i8",
@@ -99,7 +105,7 @@ pub fn time(
     rounds: usize,
     mut now: impl FnMut() -> Duration,
 ) -> Vec<Timing> {
-    let rows = (WORKING_SET / size_of::<f32>() / dim.max(1)).clamp(4, 64).next_multiple_of(4);
+    let rows = (WORKING_SET / size_of::<f32>() / dim.max(1)).clamp(4, 64) / 4 * 4;
     let data = Data::new(dim, rows);
     let passes = (BURST / (rows * dim.max(1))).max(1);
     let mut timings: Vec<Timing> = levels
@@ -213,6 +219,8 @@ impl Op for Burst<'_> {
             }),
             Kernel::L2SquaredF16 => self.singly(halves, |row| isa.l2_squared_f16(q, row)),
             Kernel::DotF16 => self.singly(halves, |row| isa.dot_f16(q, row)),
+            Kernel::L2SquaredF16X4 => self.by_four(halves, |rows| isa.l2_squared_f16_x4(q, rows)),
+            Kernel::DotF16X4 => self.by_four(halves, |rows| isa.dot_f16_x4(q, rows)),
             Kernel::L2SquaredU8 => self.singly(bytes, |row| isa.l2_squared_u8(q_bytes, row) as f32),
             Kernel::DotU8 => self.singly(bytes, |row| isa.dot_u8(q_bytes, row) as f32),
             Kernel::DotI8 => self.singly(signed, |row| isa.dot_i8(q_signed, row) as f32),

@@ -52,6 +52,7 @@ pub use checked_file::{
 };
 pub use directory::{
     DirEntry, Directory, DirectoryError, FaultyDirectory, FileHandle, FsDirectory, LockGuard, MemDirectory,
+    PacedDirectory, WritePace,
 };
 pub use error::{FormatError, StorageErrorKind};
 pub use manifest::{ManifestError, ManifestStore, Published};

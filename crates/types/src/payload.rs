@@ -184,6 +184,9 @@ fn merge_into(value: &mut Value, steps: &[PathStep], patch: &Payload) {
 /// Walks without recursion, so that a hostile value cannot exhaust the stack.
 #[must_use]
 pub fn depth(value: &Value) -> usize {
+    if !matches!(value, Value::Array(_) | Value::Object(_)) {
+        return 0;
+    }
     let mut deepest = 0;
     let mut pending = vec![(value, 0_usize)];
     while let Some((value, depth)) = pending.pop() {

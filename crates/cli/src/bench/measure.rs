@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dvse_index::{AnnIndex, Neighbor, RowSet, Scratch, SearchParams};
+use dvse_engine::CollectionView;
+use dvse_types::{Filter, PointId, SearchParams, SearchRequest, VectorName};
 
+use super::clock;
 use super::truth::Truth;
 use crate::failure::{Failure, Result};
 use crate::vectors::Matrix;
@@ -16,83 +18,115 @@ pub struct Measured {
     pub recall: f64,
     /// 95 % of the queries have at least this recall.
     pub recall_p5: f64,
-    /// Queries a second, all threads together.
+    /// Queries a second, all threads together, by the clock on the wall.
     pub qps: f64,
+    /// Queries a second by the processor time of the one thread that searches; other work on the machine disturbs it
+    /// less. `None` with several threads.
+    pub qps_cpu: Option<f64>,
     /// Half of the queries took at most this long, in microseconds.
     pub p50_us: f64,
     /// 99 % of the queries took at most this long, in microseconds.
     pub p99_us: f64,
     /// Distances computed for a query, on average.
     pub distances: f64,
-}
-
-/// The queries: as they were read for judging, and in the form an index takes for asking.
-pub struct Queries<'a> {
-    /// As they were read.
-    pub read: &'a Matrix,
-    /// For cosine, of length 1.
-    pub asked: &'a Matrix,
+    /// The share of the queries that some segment answered by comparing all rows that pass.
+    pub exact: f64,
 }
 
 /// The warm-up ends with the last query or after this time.
 const WARM_UP_MAX: Duration = Duration::from_secs(1);
 
-/// Measures one setting: a warm-up, then all queries `repeats` times; speed is that of the fastest time.
+/// A request for the nearest rows to each query, with the filter of its number.
+pub fn requests(
+    queries: &Matrix,
+    k: usize,
+    params: SearchParams,
+    filter: impl Fn(usize) -> Option<Filter>,
+) -> Vec<SearchRequest> {
+    let request = |(number, query): (usize, &[f32])| SearchRequest {
+        vector_name: VectorName::new(),
+        query: query.to_vec(),
+        limit: k,
+        filter: filter(number),
+        exclude: Vec::new(),
+        distance_max: None,
+        params,
+    };
+    queries.data.chunks_exact(queries.dim).enumerate().map(request).collect()
+}
+
+/// Measures one setting: a warm-up, then all requests `repeats` times. Each figure of speed is that of the fastest time.
 ///
 /// # Errors
-/// The index refuses a query.
+/// The view refuses a request.
 pub fn measure(
-    index: &dyn AnnIndex,
-    params: &SearchParams,
-    queries: &Queries<'_>,
-    (truth, base): (&Truth, &Matrix),
+    view: &CollectionView,
+    requests: &[SearchRequest],
+    truth: &Truth<'_>,
     threads: usize,
     repeats: usize,
 ) -> Result<Measured> {
-    warm_up(index, params, queries.asked)?;
-    let count = queries.asked.rows;
+    warm_up(view, requests)?;
+    let count = requests.len();
     let mut best: Option<(Duration, Vec<Answer>)> = None;
+    let mut best_cpu: Option<Duration> = None;
     for _ in 0..repeats {
-        let started = Instant::now();
-        let answers = on_threads(threads, count, Scratch::new, |scratch, number| {
-            let mut found = Vec::with_capacity(params.k);
-            let started = Instant::now();
-            let stats = index.search(row(queries.asked, number), params, RowSet::All, scratch, &mut found)?;
-            Ok(Answer { found, took: started.elapsed(), distances: stats.distances })
-        })?;
+        let (started, cpu) = (Instant::now(), clock::thread_time());
+        let answers = on_threads(threads, count, || (), |(), number| ask(view, &requests[number]))?;
         let took = started.elapsed();
+        // With more threads this one only waits for them.
+        if threads == 1 {
+            let cpu = clock::thread_time().saturating_sub(cpu);
+            best_cpu = Some(best_cpu.map_or(cpu, |best| best.min(cpu)));
+        }
         if best.as_ref().is_none_or(|(fastest, _)| took < *fastest) {
             best = Some((took, answers));
         }
     }
     let (took, answers) = best.ok_or_else(|| Failure::new("nothing was measured"))?;
-    let recalls = answers
-        .iter()
-        .enumerate()
-        .map(|(number, answer)| truth.recall(number, &answer.found, base, queries.read));
+    let recalls = answers.iter().enumerate().map(|(number, answer)| truth.recall(number, &answer.found));
     let recalls: Vec<f64> = sorted(recalls);
     let times = sorted(answers.iter().map(|answer| answer.took.as_secs_f64() * 1e6));
     Ok(Measured {
         recall: recalls.iter().sum::<f64>() / count as f64,
         recall_p5: recalls[count / 20],
         qps: count as f64 / took.as_secs_f64().max(1e-9),
+        qps_cpu: best_cpu.map(|cpu| count as f64 / cpu.as_secs_f64().max(1e-9)),
         p50_us: percentile(&times, 50),
         p99_us: percentile(&times, 99),
         distances: answers.iter().map(|answer| answer.distances as f64).sum::<f64>() / count as f64,
+        exact: answers.iter().filter(|answer| answer.exact).count() as f64 / count as f64,
     })
 }
 
 struct Answer {
-    found: Vec<Neighbor>,
+    found: Vec<u32>,
     took: Duration,
     distances: u64,
+    exact: bool,
 }
 
-fn warm_up(index: &dyn AnnIndex, params: &SearchParams, queries: &Matrix) -> Result<()> {
+fn ask(view: &CollectionView, request: &SearchRequest) -> Result<Answer> {
     let started = Instant::now();
-    let (mut scratch, mut found) = (Scratch::new(), Vec::new());
-    for number in 0..queries.rows {
-        index.search(row(queries, number), params, RowSet::All, &mut scratch, &mut found)?;
+    let result = view.search(request)?;
+    let took = started.elapsed();
+    let found = result.hits.iter().map(|hit| row_of(hit.id)).collect();
+    let exact = result.stats.exact_segments > 0;
+    Ok(Answer { found, took, distances: result.stats.distances, exact })
+}
+
+/// The row of a point that [`super::built::point`] made.
+pub fn row_of(id: PointId) -> u32 {
+    match id {
+        PointId::Num(number) => u32::try_from(number).unwrap_or(u32::MAX),
+        PointId::Uuid(_) => u32::MAX,
+    }
+}
+
+fn warm_up(view: &CollectionView, requests: &[SearchRequest]) -> Result<()> {
+    let started = Instant::now();
+    for request in requests {
+        view.search(request)?;
         if started.elapsed() > WARM_UP_MAX {
             break;
         }

@@ -1,25 +1,23 @@
-//! How measurements are printed.
+//! How measurements of an index are printed.
 
 use dvse_index::Level;
 use serde_json::{Value, json};
 
 use super::ann::{AnnArguments, IndexName};
 use super::built::Built;
-use super::machine;
+use super::files::Inputs;
 use super::measure::Measured;
+use super::{clock, grid, machine};
 use crate::output::Table;
-use crate::vectors::{Element, Matrix};
 
-/// What all measurements of one run have in common.
+/// What all measurements of one index have in common.
 pub struct Report<'a> {
     /// What was asked for.
     pub arguments: &'a AnnArguments,
-    /// The vectors indexed.
-    pub base: &'a Matrix,
-    /// The type their file stores; the index holds single precision.
-    pub element: Element,
-    /// How many queries are asked.
-    pub queries: usize,
+    /// The vectors.
+    pub inputs: &'a Inputs,
+    /// Whether the truth was read from a file.
+    pub truth_given: bool,
     /// The instruction set.
     pub level: Level,
     /// The index.
@@ -28,76 +26,104 @@ pub struct Report<'a> {
 
 impl Report<'_> {
     /// One measurement as a JSON object.
-    pub fn record(&self, ef: u32, measured: &Measured) -> Value {
-        json!({
-            "index": self.built.index.kind(),
-            "params": self.built.params,
-            "metric": self.arguments.metric.metric().name(),
-            "n": self.base.rows,
-            "dim": self.base.dim,
-            "element": self.element.to_string(),
-            "queries": self.queries,
-            "k": self.arguments.k,
-            "build_s": rounded(self.built.build_s, 3),
-            "build_threads": self.arguments.build_threads,
-            "mem_mib": rounded(mebibytes(self.built.bytes), 2),
+    pub fn record(&self, k: usize, ef: u32, measured: &Measured) -> Value {
+        let mut record = self.built_record();
+        let more = json!({
+            "metric": self.inputs.metric.name(),
+            "n": self.inputs.base.rows,
+            "dim": self.inputs.base.dim,
+            "element": self.inputs.element.to_string(),
+            "queries": self.inputs.queries.rows,
+            "half": self.arguments.files.half.name(),
+            "k": k,
             "search": if self.is_exact() { json!({}) } else { json!({"ef": ef}) },
-            "threads": self.arguments.threads,
-            "recall": rounded(measured.recall, 5),
-            "recall_p5": rounded(measured.recall_p5, 5),
-            "qps": rounded(measured.qps, 1),
-            "p50_us": rounded(measured.p50_us, 1),
-            "p99_us": rounded(measured.p99_us, 1),
-            "distances": rounded(measured.distances, 1),
-            "best_of": self.arguments.repeat,
-            "truth": if self.arguments.truth.is_some() { "file" } else { "computed" },
+            "threads": self.arguments.run.threads,
+            "best_of": self.arguments.run.repeat,
+            "truth": if self.truth_given { "file" } else { "computed" },
             "isa": self.level.name(),
             "processor": machine::processor(),
+        });
+        for part in [more, measured.record()] {
+            if let (Value::Object(record), Value::Object(part)) = (&mut record, part) {
+                record.extend(part);
+            }
+        }
+        record
+    }
+
+    /// What was built, as a JSON object.
+    pub fn built_record(&self) -> Value {
+        json!({
+            "index": self.kind(),
+            "params": grid::shown(&self.built.spec),
+            "build_s": rounded(self.built.build_s, 3),
+            "build_cpu_s": rounded(self.built.build_cpu_s, 3),
+            "build_threads": self.arguments.run.build_threads,
+            "mem_mib": rounded(mebibytes(self.built.bytes), 2),
+            "peak_mib": clock::memory_mib("VmHWM").map(|mib| rounded(mib, 2)),
             "version": env!("CARGO_PKG_VERSION"),
         })
     }
 
-    /// The lines above the table.
+    /// The line above the table that tells what was built.
     pub fn headline(&self) -> String {
-        let (arguments, built) = (self.arguments, self.built);
         format!(
-            "{} {} over {} × {} {} ({}): built in {:.1} s on {} threads, {:.0} MiB with the vectors\n\
-             recall@{} over {} queries against {} truth, {} search threads, best of {}, {} on {}",
-            built.index.kind(),
-            built.params,
-            self.base.rows,
-            self.base.dim,
-            self.element,
-            arguments.metric.metric().name(),
-            built.build_s,
-            arguments.build_threads,
-            mebibytes(built.bytes),
+            "{} {}: built in {:.1} s on {} threads, {:.0} MiB with the vectors",
+            self.kind(),
+            grid::shown(&self.built.spec),
+            self.built.build_s,
+            self.arguments.run.build_threads,
+            mebibytes(self.built.bytes)
+        )
+    }
+
+    /// The line above the table that tells what all indexes were asked.
+    pub fn footline(arguments: &AnnArguments, inputs: &Inputs, level: Level, truth_given: bool) -> String {
+        format!(
+            "{} × {} {} ({}), recall@{} over {} queries against {} truth, {} search threads, best of {}, {} on {}",
+            inputs.base.rows,
+            inputs.base.dim,
+            inputs.element,
+            inputs.metric.name(),
             arguments.k,
-            self.queries,
-            if arguments.truth.is_some() { "the given" } else { "a computed" },
-            arguments.threads,
-            arguments.repeat,
-            self.level.name(),
+            inputs.queries.rows,
+            if truth_given { "the given" } else { "a computed" },
+            arguments.run.threads,
+            arguments.run.repeat,
+            level.name(),
             machine::processor()
         )
     }
 
     /// An empty table with the columns of [`Report::cells`].
     pub fn table() -> Table {
-        Table::new(["search", "recall", "p5", "queries/s", "p50 µs", "p99 µs", "distances"])
+        Table::new(["index", "search", "recall", "p5", "queries/s", "cpu", "p50 µs", "p99 µs", "distances"])
     }
 
     /// One measurement as a row.
-    pub fn cells(&self, ef: u32, measured: &Measured) -> [String; 7] {
+    pub fn cells(&self, ef: u32, measured: &Measured) -> [String; 9] {
+        let shown = grid::shown(&self.built.spec);
+        let values: Vec<String> =
+            shown.as_object().into_iter().flatten().map(|(_, v)| v.to_string()).collect();
         [
+            if values.is_empty() {
+                self.kind().to_owned()
+            } else {
+                format!("{} {}", self.kind(), values.join("/"))
+            },
             if self.is_exact() { "exact".to_owned() } else { format!("ef {ef}") },
             format!("{:.4}", measured.recall),
             format!("{:.2}", measured.recall_p5),
             format!("{:.0}", measured.qps),
+            measured.qps_cpu.map_or_else(String::new, |qps| format!("{qps:.0}")),
             format!("{:.1}", measured.p50_us),
             format!("{:.1}", measured.p99_us),
             format!("{:.0}", measured.distances),
         ]
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.is_exact() { "flat" } else { "hnsw" }
     }
 
     fn is_exact(&self) -> bool {
@@ -105,11 +131,28 @@ impl Report<'_> {
     }
 }
 
-fn rounded(value: f64, digits: i32) -> f64 {
+impl Measured {
+    /// The figures as a JSON object.
+    pub fn record(&self) -> Value {
+        json!({
+            "recall": rounded(self.recall, 5),
+            "recall_p5": rounded(self.recall_p5, 5),
+            "qps": rounded(self.qps, 1),
+            "qps_cpu": self.qps_cpu.map(|qps| rounded(qps, 1)),
+            "p50_us": rounded(self.p50_us, 1),
+            "p99_us": rounded(self.p99_us, 1),
+            "distances": rounded(self.distances, 1),
+        })
+    }
+}
+
+/// A number with a number of digits behind the point.
+pub fn rounded(value: f64, digits: i32) -> f64 {
     let factor = 10_f64.powi(digits);
     (value * factor).round() / factor
 }
 
-fn mebibytes(bytes: u64) -> f64 {
+/// Bytes as mebibytes.
+pub fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -1,32 +1,29 @@
 //! What the right answers are, and how many of them a result has.
 
-use dvse_index::{AnnIndex as _, FlatIndex, MappedRows, Neighbor, RowSet, Rows, Scratch, SearchParams};
-use dvse_types::Metric;
+use dvse_engine::CollectionView;
+use dvse_types::{Metric, SearchParams, SearchRequest};
 
-use super::measure::{on_threads, row};
+use super::files::Inputs;
+use super::measure::{on_threads, requests, row, row_of};
 use crate::failure::{Failure, Result};
 use crate::progress::Board;
 use crate::vectors::Matrix;
 
 /// For each query, how far the k-th nearest row is, and which rows the truth lists before and with it.
-pub struct Truth {
+pub struct Truth<'a> {
     rows: Vec<Vec<u32>>,
     kth: Vec<f64>,
-    metric: Metric,
+    inputs: &'a Inputs,
 }
 
-impl Truth {
-    /// Takes over the rows listed for each query, nearest first. `base` and `queries` are as they were read.
+impl<'a> Truth<'a> {
+    /// Takes the first `k` of the rows listed for each query, nearest first.
     ///
     /// # Errors
     /// A row that is not in the base, or fewer than `k` of them for a query.
-    pub fn of_lists(
-        lists: Vec<Vec<u32>>,
-        k: usize,
-        base: &Matrix,
-        queries: &Matrix,
-        metric: Metric,
-    ) -> Result<Truth> {
+    pub fn of_lists(lists: &[Vec<u32>], k: usize, inputs: &'a Inputs) -> Result<Truth<'a>> {
+        let Inputs { base, queries, metric, .. } = inputs;
+        let mut rows = Vec::with_capacity(lists.len());
         let mut kth = Vec::with_capacity(lists.len());
         for (number, list) in lists.iter().enumerate() {
             let Some(nearest) = list.get(..k) else {
@@ -44,57 +41,59 @@ impl Truth {
                 .with_help("check that --truth belongs to --base"));
             }
             let distance =
-                |near: &u32| exact_distance(metric, row(queries, number), row(base, *near as usize));
+                |near: &u32| exact_distance(*metric, row(queries, number), row(base, *near as usize));
             kth.push(nearest.iter().map(distance).fold(f64::NEG_INFINITY, f64::max));
+            rows.push(nearest.to_vec());
         }
-        let rows = lists.into_iter().map(|list| list.into_iter().take(k).collect()).collect();
-        Ok(Truth { rows, kth, metric })
-    }
-
-    /// Finds the truth by comparing each query with every row. `rows` are in the form an index reads.
-    ///
-    /// # Errors
-    /// See [`Truth::of_lists`].
-    pub fn compute(
-        rows: &MappedRows,
-        unit_queries: &Matrix,
-        k: usize,
-        (base, queries): (&Matrix, &Matrix),
-        metric: Metric,
-        threads: usize,
-        board: &Board,
-    ) -> Result<Truth> {
-        let flat = FlatIndex::new(Rows::Sealed(rows.clone()), metric);
-        let mut task = board.task("truth", "queries", Some(queries.rows as u64));
-        let mut lists = Vec::with_capacity(queries.rows);
-        let block = 64 * threads;
-        for first in (0..queries.rows).step_by(block) {
-            let count = block.min(queries.rows - first);
-            lists.extend(on_threads(threads, count, Scratch::new, |scratch, number| {
-                let mut out = Vec::new();
-                let params = SearchParams::new(k, k);
-                flat.search(row(unit_queries, first + number), &params, RowSet::All, scratch, &mut out)?;
-                Ok(out.into_iter().map(|neighbor| neighbor.row).collect::<Vec<u32>>())
-            })?);
-            task.set(lists.len() as u64);
-        }
-        task.finish();
-        Truth::of_lists(lists, k, base, queries, metric)
+        Ok(Truth { rows, kth, inputs })
     }
 
     /// The share of the true `k` nearest that a result has. A row as far away as the true k-th is right, too.
-    pub fn recall(&self, number: usize, found: &[Neighbor], base: &Matrix, queries: &Matrix) -> f64 {
+    pub fn recall(&self, number: usize, found: &[u32]) -> f64 {
+        let Inputs { base, queries, metric, .. } = self.inputs;
         let (truth, kth) = (&self.rows[number], self.kth[number]);
-        let right = |neighbor: &&Neighbor| {
-            truth.contains(&neighbor.row)
-                || exact_distance(self.metric, row(queries, number), row(base, neighbor.row as usize)) <= kth
+        let right = |near: &&u32| {
+            truth.contains(near)
+                || ((**near as usize) < base.rows
+                    && exact_distance(*metric, row(queries, number), row(base, **near as usize)) <= kth)
         };
         found.iter().take(truth.len()).filter(right).count() as f64 / truth.len().max(1) as f64
     }
 }
 
+/// The nearest rows of each query, by comparing it with every row of a view.
+///
+/// # Errors
+/// The view refuses a query.
+pub fn compute_lists(
+    view: &CollectionView,
+    queries: &Matrix,
+    k: usize,
+    threads: usize,
+    board: &Board,
+) -> Result<Vec<Vec<u32>>> {
+    let exact = SearchParams { exact: true, ..SearchParams::default() };
+    let asked = requests(queries, k, exact, |_| None);
+    let mut task = board.task("truth", "queries", Some(queries.rows as u64));
+    let mut lists = Vec::with_capacity(queries.rows);
+    for block in asked.chunks(64 * threads) {
+        lists.extend(on_threads(threads, block.len(), || (), |(), number| nearest(view, &block[number]))?);
+        task.set(lists.len() as u64);
+    }
+    task.finish();
+    Ok(lists)
+}
+
+/// The rows that answer one request, nearest first.
+///
+/// # Errors
+/// The view refuses the request.
+pub fn nearest(view: &CollectionView, request: &SearchRequest) -> Result<Vec<u32>> {
+    Ok(view.search(request)?.hits.iter().map(|hit| row_of(hit.id)).collect())
+}
+
 /// The distance in double precision from the values as they were read, so that ties are ties.
-fn exact_distance(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
+pub fn exact_distance(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
     let pairs = || query.iter().zip(row).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     let dot = || pairs().map(|(a, b)| a * b).sum::<f64>();
     match metric {
@@ -110,27 +109,29 @@ fn exact_distance(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::Element;
 
-    fn neighbors(rows: &[u32]) -> Vec<Neighbor> {
-        rows.iter().map(|row| Neighbor { row: *row, distance: 0.0 }).collect()
+    fn inputs(base: &[f32], queries: &[f32]) -> Inputs {
+        let column = |values: &[f32]| Matrix { rows: values.len(), dim: 1, data: values.to_vec() };
+        let (base, queries) = (column(base), column(queries));
+        Inputs { base, queries, element: Element::F32, lists: None, metric: Metric::L2 }
     }
 
     #[test]
     fn a_row_as_far_as_the_kth_is_right() {
-        let base = Matrix { rows: 4, dim: 1, data: vec![1.0, -1.0, 2.0, 3.0] };
-        let queries = Matrix { rows: 1, dim: 1, data: vec![0.0] };
-        let truth = Truth::of_lists(vec![vec![0]], 1, &base, &queries, Metric::L2).unwrap();
-        for (found, recall) in [(0, 1.0), (1, 1.0), (2, 0.0)] {
-            assert_eq!(truth.recall(0, &neighbors(&[found]), &base, &queries), recall, "row {found}");
+        let inputs = inputs(&[1.0, -1.0, 2.0, 3.0], &[0.0]);
+        let truth = Truth::of_lists(&[vec![0]], 1, &inputs).unwrap();
+        for (found, recall) in [(0, 1.0), (1, 1.0), (2, 0.0), (9, 0.0)] {
+            assert_eq!(truth.recall(0, &[found]), recall, "row {found}");
         }
-        assert_eq!(truth.recall(0, &[], &base, &queries), 0.0);
+        assert_eq!(truth.recall(0, &[]), 0.0);
     }
 
     #[test]
     fn truth_that_does_not_fit_the_base_is_refused() {
-        let base = Matrix { rows: 1, dim: 1, data: vec![1.0] };
+        let inputs = inputs(&[1.0], &[1.0]);
         for (list, k) in [(vec![0_u32, 1], 2), (vec![0], 2)] {
-            assert!(Truth::of_lists(vec![list], k, &base, &base, Metric::L2).is_err());
+            assert!(Truth::of_lists(&[list], k, &inputs).is_err());
         }
     }
 }

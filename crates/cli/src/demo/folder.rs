@@ -17,6 +17,8 @@ pub fn adapt(raw: &mut RawConfig) -> Result<()> {
         ("storage.data", default_folder().to_string_lossy().into_owned()),
         // Nothing else runs yet, so the index may have the whole machine.
         ("storage.background_threads", cores.to_string()),
+        // Who starts a demo waits for it: it does not stand back before whatever else the machine does.
+        ("storage.background_nice", "0".to_owned()),
         // All meanings fit into one segment, so the index is built once and nothing is merged.
         ("storage.growing_rows_max", "131072".to_owned()),
         ("log.filter", "warn".to_owned()),

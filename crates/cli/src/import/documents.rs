@@ -134,7 +134,10 @@ impl Documents {
             let count = (&mut self.lines)
                 .take(LINE_BYTES_MAX)
                 .read_until(b'\n', &mut line)
-                .doing(|| format!("cannot read {} after line {}", self.path.display(), self.line))?;
+                .doing(|| format!("cannot read {} after line {}", self.path.display(), self.line))
+                .help(|| {
+                    "check that the file is whole, and plain if its name does not end in .gz".to_owned()
+                })?;
             if count == 0 {
                 return Ok(None);
             }

@@ -12,14 +12,14 @@ use crate::client::{Client, Connection, Refusal, segment};
 use crate::collection::MetricName;
 use crate::failure::{Failure, Result};
 use crate::progress::Board;
+use crate::stop::Stop;
 use documents::Documents;
 use rows::VectorRows;
 
 /// What to write where.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A line of a jsonl file is one point: {\"id\": 7, \"vector\": [...], \"payload\": {...}}; without\n\
-                        a payload object, the other fields of the line are the payload.\n\n\
+    after_help = "A jsonl line: {\"id\": 7, \"vector\": [...], \"payload\": {...}}, or its other fields as payload.\n\n\
                         Example:\n  dvse import base.npy --collection packages --metric cosine\n  \
                         dvse import docs.jsonl.gz --collection docs --text-field summary"
 )]
@@ -29,22 +29,22 @@ pub struct ImportArguments {
     /// The collection; it is created when there is none.
     #[arg(long, short, value_name = "NAME")]
     pub collection: String,
-    /// How two vectors are compared, when the collection is created.
+    /// The metric of a new collection.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
-    /// The field of a line that holds the id; lines without one are numbered from 0.
+    /// The field of a line with its id, if it has one.
     #[arg(long, value_name = "NAME", default_value = "id")]
     pub id_field: String,
-    /// The field of a line that holds the vector.
+    /// The field of a line with its vector.
     #[arg(long, value_name = "NAME", default_value = "vector")]
     pub vector_field: String,
-    /// The field of a line that holds a text for the server to embed, in place of a vector.
+    /// The field of a line with a text to embed, in place of a vector.
     #[arg(long, value_name = "NAME")]
     pub text_field: Option<String>,
     /// The model that embeds texts.
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// The id of the first vector of a file without ids; the next ones follow.
+    /// The id of the first vector of a file without ids.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub first_id: u64,
     /// Points in a request.
@@ -53,7 +53,7 @@ pub struct ImportArguments {
     /// Requests under way at once.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub connections: u8,
-    /// Leave out the first points of the file, such as those an earlier run has written.
+    /// Points to leave out, as an earlier run wrote them.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub skip: u64,
     /// Report no progress.
@@ -100,7 +100,9 @@ pub fn run(arguments: &ImportArguments) -> Result<()> {
     let mut source = open(arguments)?;
     make_ready(&client, arguments, source.as_ref())?;
     let board = Board::new(arguments.quiet);
-    send::send_all(&client, arguments, source.as_mut(), &board)
+    // From here on an end half-way says how far it came.
+    let stop = Stop::watch()?;
+    send::send_all(&client, arguments, source.as_mut(), &board, &|| stop.is_asked())
 }
 
 fn open(arguments: &ImportArguments) -> Result<Box<dyn Source>> {

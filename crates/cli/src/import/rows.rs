@@ -25,7 +25,7 @@ impl VectorRows {
     /// It cannot be read or is no file of vectors.
     pub fn open(arguments: &ImportArguments) -> Result<VectorRows> {
         let file = VectorFile::open(&arguments.file).help(|| {
-            "vectors are read from .npy, .fvecs, .bvecs and idx files, documents from .jsonl".to_owned()
+            "give a .npy, .fvecs, .bvecs or idx file of vectors, or a .jsonl file of documents".to_owned()
         })?;
         if arguments.first_id.checked_add(file.rows() as u64).is_none() {
             let message =

@@ -37,15 +37,16 @@ impl Account {
     }
 }
 
-/// Sends the whole source.
+/// Sends the whole source, or what of it is sent before `is_stopped`.
 ///
 /// # Errors
-/// The source cannot be read, or the server refuses a batch. The message says where to go on.
+/// The source cannot be read, the server refuses a batch, or it was stopped. The message says where to go on.
 pub fn send_all(
     client: &Client,
     arguments: &ImportArguments,
     source: &mut dyn Source,
     board: &Board,
+    is_stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<()> {
     let path = format!("/collections/{}/points?wait=true", segment(&arguments.collection));
     let mut task = board.task("import", "points", source.total());
@@ -66,7 +67,7 @@ pub fn send_all(
                     if stop.load(Ordering::Relaxed) {
                         continue;
                     }
-                    let outcome = send(client, &path, &batch);
+                    let outcome = send(client, &path, &batch, is_stopped);
                     let mut account = account.lock().unwrap_or_else(PoisonError::into_inner);
                     match outcome {
                         Ok(()) => account.written(batch.first, batch.points),
@@ -79,6 +80,11 @@ pub fn send_all(
             });
         }
         while !stop.load(Ordering::Relaxed) {
+            if is_stopped() {
+                let mut account = account.lock().unwrap_or_else(PoisonError::into_inner);
+                account.failure.get_or_insert(Failure::new("stopped"));
+                break;
+            }
             let read = source.next_batch(u64::from(arguments.batch));
             let mut account = account.lock().unwrap_or_else(PoisonError::into_inner);
             account.task.expect_total(source.total());
@@ -107,18 +113,25 @@ pub fn send_all(
         }
         Some(failure) => {
             drop(account.task);
-            let resume = format!("when that is mended, run the same command with --skip {written} to go on");
-            Err(failure.doing_more(format!("the first {written} points are written"), resume))
+            let (fact, command) = match written {
+                0 => ("no points are written".to_owned(), "run the same command again".to_owned()),
+                _ => (
+                    format!("the first {written} points are written"),
+                    format!("run the same command with --skip {written} to go on"),
+                ),
+            };
+            let remedy = if is_stopped() { command } else { format!("when that is mended, {command}") };
+            Err(failure.doing_more(fact, remedy))
         }
     }
 }
 
-fn send(client: &Client, path: &str, batch: &Batch) -> Result<()> {
+fn send(client: &Client, path: &str, batch: &Batch, is_stopped: &dyn Fn() -> bool) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     for attempt in 1.. {
         match client.send(Method::PUT, path, Some(batch.body.clone())) {
             Ok(_) => break,
-            Err(failure) if attempt < TRIES && may_pass(&failure) => {
+            Err(failure) if attempt < TRIES && may_pass(&failure) && !is_stopped() => {
                 thread::sleep(pause);
                 pause *= 2;
             }

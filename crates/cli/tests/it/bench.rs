@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::dvse::dvse;
+use crate::dvse::{dvse, dvse_reading};
 
 /// A repeatable sequence of numbers from -1 to 1.
 fn numbers(count: usize, mut state: u64) -> Vec<f32> {
@@ -50,11 +50,11 @@ impl Files {
         self.folder.path().join(format!("{name}.npy"))
     }
 
-    fn arguments(&self) -> Vec<String> {
+    fn arguments(&self, what: &str) -> Vec<String> {
         let (base, queries) = (self.path("base"), self.path("queries"));
         [
             "bench",
-            "ann",
+            what,
             "--quiet",
             "--repeat",
             "1",
@@ -67,31 +67,33 @@ impl Files {
         .to_vec()
     }
 
-    fn run(&self, more: &[&str]) -> crate::dvse::Ran {
-        let arguments = self.arguments();
+    fn run(&self, what: &str, more: &[&str]) -> crate::dvse::Ran {
+        let arguments = self.arguments(what);
         let all: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
         dvse(&all)
     }
 
-    fn records(&self, more: &[&str]) -> Vec<Value> {
-        let printed = self.run(&[&["--format", "jsonl"][..], more].concat()).ok();
-        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    fn records(&self, what: &str, more: &[&str]) -> Vec<Value> {
+        lines(&self.run(what, &[&["--format", "jsonl"][..], more].concat()).ok())
     }
+}
+
+fn lines(printed: &str) -> Vec<Value> {
+    printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn number(record: &Value, key: &str) -> f64 {
+    assert!(record[key].is_number(), "no number {key} in {record}");
+    record[key].as_f64().unwrap()
 }
 
 #[test]
 fn each_setting_gives_a_record_with_all_keys() {
     let files = Files::new(2_000, 40);
-    let records = files.records(&[
-        "--ef",
-        "10,200",
-        "--set",
-        "m=8",
-        "--set",
-        "ef_construction=60",
-        "--build-threads",
-        "1",
-    ]);
+    let records = files.records(
+        "ann",
+        &["--ef", "10,200", "--set", "m=8", "--set", "ef_construction=60", "--build-threads", "1"],
+    );
     assert_eq!(records.len(), 2);
     for (record, ef) in records.iter().zip([10, 200]) {
         for key in [
@@ -110,6 +112,9 @@ fn each_setting_gives_a_record_with_all_keys() {
             "recall",
             "recall_p5",
             "qps",
+            "qps_cpu",
+            "half",
+            "build_cpu_s",
             "p50_us",
             "p99_us",
             "isa",
@@ -134,7 +139,8 @@ fn a_flat_index_finds_everything_under_each_metric_and_instruction_set() {
     let files = Files::new(500, 30);
     for metric in ["l2", "cosine", "ip"] {
         for more in [&[][..], &["--isa", "scalar"], &["--threads", "3", "--k", "7"]] {
-            let records = files.records(&[&["--index", "flat", "--metric", metric][..], more].concat());
+            let records =
+                files.records("ann", &[&["--index", "flat", "--metric", metric][..], more].concat());
             assert_eq!(records.len(), 1);
             assert_eq!(
                 (records[0]["recall"].as_f64(), records[0]["recall_p5"].as_f64()),
@@ -153,10 +159,10 @@ fn given_truth_decides_and_cuts_the_queries() {
     // as near as the farthest of them.
     write_npy(&truth, "<i4", 1, &[0_i32, 1, 2].map(i32::to_le_bytes));
     let truth = truth.to_str().unwrap();
-    let records = files.records(&["--index", "flat", "--k", "1", "--truth", truth]);
+    let records = files.records("ann", &["--index", "flat", "--k", "1", "--truth", truth]);
     assert_eq!((records[0]["queries"].as_u64(), records[0]["truth"].as_str()), (Some(3), Some("file")));
     assert_eq!(records[0]["recall"].as_f64(), Some(1.0), "what is nearer than the truth is right");
-    let error = files.run(&["--index", "flat", "--k", "2", "--truth", truth]).failed();
+    let error = files.run("ann", &["--index", "flat", "--k", "2", "--truth", truth]).failed();
     assert!(error.contains("lists 1 rows for query 0, not 2"), "{error}");
 }
 
@@ -174,8 +180,9 @@ fn what_does_not_fit_is_refused() {
         (&["--set", "width=1"], "hnsw has no parameter \"width\""),
         (&["--set", "m"], "is not KEY=NUMBER"),
         (&["--index", "flat", "--set", "m=8"], "a flat index has no parameter"),
+        (&["--serve", "--set", "m=8,16"], "--serve builds one index"),
     ] {
-        let mut arguments = files.arguments();
+        let mut arguments = files.arguments("ann");
         if more[0] == "--queries" {
             arguments.truncate(arguments.len() - 2);
         }
@@ -187,7 +194,107 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn the_table_names_the_index_and_the_machine() {
-    let printed = Files::new(300, 5).run(&["--ef", "20"]).ok();
+    let printed = Files::new(300, 5).run("ann", &["--ef", "20"]).ok();
     assert!(printed.contains("hnsw") && printed.contains("recall@10 over 5 queries"), "{printed}");
     assert_eq!(printed.lines().count(), 4, "{printed}");
+}
+
+#[test]
+fn a_list_of_values_builds_each_and_every_combination() {
+    let files = Files::new(300, 5);
+    let records =
+        files.records("ann", &["--ef", "20,40", "--set", "m=4,8", "--set", "ef_construction=10,20,30"]);
+    let built: Vec<_> = records.iter().map(|record| record["params"].to_string()).collect();
+    assert_eq!(records.len(), 12);
+    assert_eq!(built.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "{built:?}");
+    let printed = files.run("ann", &["--ef", "20", "--set", "m=4,8"]).ok();
+    assert_eq!(printed.lines().count(), 6, "{printed}");
+}
+
+#[test]
+fn halves_of_the_queries_are_measured_apart() {
+    let files = Files::new(200, 9);
+    for (half, queries) in [("tune", 5), ("report", 4), ("all", 9)] {
+        let records = files.records("ann", &["--index", "flat", "--half", half]);
+        assert_eq!(records[0]["queries"].as_u64(), Some(queries), "{half}");
+        assert_eq!((records[0]["half"].as_str(), records[0]["recall"].as_f64()), (Some(half), Some(1.0)));
+    }
+}
+
+#[test]
+fn serving_answers_each_line_until_input_ends() {
+    let files = Files::new(3_000, 20);
+    let mut arguments = files.arguments("ann");
+    arguments.extend(["--serve", "--k", "10"].map(str::to_owned));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let asked = "{\"ef\": 10}\n{\"ef\": 100}\n{\"ef\": 100, \"k\": 1}\n";
+    let answers = lines(&dvse_reading(&arguments, asked).ok());
+    assert_eq!(answers.len(), 4, "{answers:?}");
+    assert!(number(&answers[0], "build_s") > 0.0 && answers[0].get("recall").is_none());
+    assert_eq!((number(&answers[1], "k"), number(&answers[3], "k")), (10.0, 1.0));
+    assert!(number(&answers[1], "recall") < number(&answers[2], "recall"), "{answers:?}");
+    for line in ["64", "{\"ef\": 64, \"k\": 11}"] {
+        let error = dvse_reading(&arguments, line).failed();
+        assert!(error.contains("is no setting") || error.contains("not 11"), "{error}");
+    }
+}
+
+#[test]
+fn filters_of_all_kinds_are_measured_against_exact_answers() {
+    let files = Files::new(4_000, 10);
+    let records = files.records("filter", &["--percent", "50,1,0.01", "--set", "full_scan_rows=100"]);
+    assert_eq!(records.len(), 9);
+    for (record, kind) in
+        records.iter().zip(["random", "correlated", "anti-correlated"].iter().flat_map(|kind| [kind; 3]))
+    {
+        assert_eq!(record["kind"].as_str(), Some(*kind));
+        assert!(number(record, "recall") >= 0.9 && number(record, "recall_p5") >= 0.5, "{record}");
+        assert!(number(record, "scan_qps") > 0.0 && number(record, "qps") > 0.0, "{record}");
+    }
+    for (record, passing) in records.iter().zip([2_000.0, 40.0, 1.0].iter().cycle()) {
+        assert_eq!(number(record, "passing"), *passing);
+        // The few that pass are compared one by one, so nothing is missed.
+        assert!(
+            *passing > 100.0 || (number(record, "recall"), number(record, "exact")) == (1.0, 1.0),
+            "{record}"
+        );
+    }
+    let error = files.run("filter", &["--percent", "0"]).failed();
+    assert!(error.contains("--percent is 0"), "{error}");
+    assert!(files.run("filter", &["--percent", "10", "--kind", "random"]).ok().contains("passing"));
+}
+
+#[test]
+fn churn_tells_how_a_collection_ages_and_how_a_fresh_one_is() {
+    let files = Files::new(2_000, 10);
+    let records = files.records("churn", &["--turnovers", "2", "--steps", "20", "--every", "10"]);
+    let states: Vec<&str> = records.iter().map(|record| record["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["built", "churned", "churned", "churned", "churned", "fresh"]);
+    let turnovers: Vec<f64> = records.iter().map(|record| number(record, "turnovers")).collect();
+    assert_eq!(turnovers, [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]);
+    for record in &records {
+        assert!(number(record, "recall") >= 0.9, "{record}");
+        assert!(number(record, "disk_mib") > 0.0 && number(record, "segments") >= 1.0, "{record}");
+    }
+    let printed = files.run("churn", &["--turnovers", "1", "--steps", "4"]).ok();
+    assert!(printed.contains("250 points a step") && printed.contains("maintain ms"), "{printed}");
+    let error = files.run("churn", &["--k", "1001"]).failed();
+    assert!(error.contains("only 1000 points are there at a time"), "{error}");
+}
+
+#[test]
+fn kernels_and_machine_name_what_they_ran_on() {
+    let kernels = dvse(&["bench", "kernels", "--dim", "7,32", "--repeat", "1", "--format", "jsonl"]);
+    let timings = lines(&kernels.ok());
+    assert!(timings.len() >= 22, "{timings:?}");
+    assert!(timings.iter().all(|timing| number(timing, "ns") >= 0.0 && timing["isa"].is_string()));
+    let scalar = dvse(&["bench", "kernels", "--isa", "scalar", "--kernel", "dot_i8", "--repeat", "1"]).ok();
+    assert!(scalar.contains("scalar ns") && !scalar.contains("avx") && !scalar.contains("l2"), "{scalar}");
+
+    let machine = lines(&dvse(&["bench", "machine", "--mib", "2", "--format", "jsonl"]).ok());
+    for key in ["random_line_ns", "overlapped_line_ns", "sequential_line_ns", "cores"] {
+        assert!(number(&machine[0], key) > 0.0, "{machine:?}");
+    }
+    let printed = dvse(&["bench", "machine", "--mib", "1", "--isa", "scalar"]).ok();
+    assert!(printed.contains("processor") && printed.contains("instruction set      scalar"), "{printed}");
 }

@@ -1,6 +1,6 @@
 //! Runs the binary.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -55,6 +55,16 @@ pub fn dvse(arguments: &[&str]) -> Ran {
     Ran::of(command().args(arguments).output().unwrap())
 }
 
+/// Runs the binary to its end with something on its standard input.
+pub fn dvse_reading(arguments: &[&str], input: &str) -> Ran {
+    let mut command = command();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A run that ends before it has read everything closes the pipe.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    Ran::of(child.wait_with_output().unwrap())
+}
+
 /// A server in a process of its own on a free port.
 pub struct Server {
     child: Child,
@@ -63,8 +73,14 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Server {
+        Server::start_with(data, &[("DVSE__LOG__FILTER", "warn")], Stdio::inherit())
+    }
+
+    /// Starts it with variables, and its messages where the caller wants them.
+    pub fn start_with(data: &Path, variables: &[(&str, &str)], messages: Stdio) -> Server {
         let mut command = command();
-        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data).env("DVSE__LOG__FILTER", "warn");
+        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data);
+        command.envs(variables.iter().copied()).stderr(messages);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -79,10 +95,19 @@ impl Server {
     }
 
     /// Sends SIGTERM and returns the exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub fn stop(self) -> Option<i32> {
+        self.stop_and_read().0
+    }
+
+    /// Sends SIGTERM and returns the exit code and the messages, if they were piped.
+    pub fn stop_and_read(mut self) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.child.wait().unwrap().code()
+        let mut messages = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut messages).unwrap();
+        }
+        (self.child.wait().unwrap().code(), messages)
     }
 }
 

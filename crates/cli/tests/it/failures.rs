@@ -1,9 +1,9 @@
 //! What goes wrong is told with its remedy, and never as a panic.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::dvse::{Server, command, dvse};
 
@@ -32,7 +32,6 @@ fn what_is_no_server_of_ours_is_noticed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
-        use std::io::Write as _;
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 4_096];
         assert!(stream.read(&mut request).unwrap() > 0);
@@ -78,6 +77,44 @@ fn files_that_cannot_be_read_are_named() {
         let error = server.dvse(&["import", &path, "-c", "x"]).failed();
         assert!(error.contains(expect), "{path}: {error}");
     }
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = folder.path().join("file");
+    fs::write(&taken, "").unwrap();
+    let error = dvse(&["serve", "--http", "127.0.0.1:0", "--data", &taken.to_string_lossy()]).failed();
+    assert_eq!(error.matches("File exists").count(), 1, "{error}");
+}
+
+/// The file is a pipe, so that the import is half-way for as long as the test wants.
+#[test]
+fn an_import_that_is_interrupted_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let pipe = folder.path().join("points.jsonl");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut import = command();
+    import.args(["import", "-c", "x", "--batch", "1", "--quiet"]).arg(&pipe).env("DVSE_URL", &server.url);
+    let import = import.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let mut write = |id: u64| writeln!(lines, "{{\"id\":{id},\"vector\":[1]}}");
+    // Points arrive once signals are watched.
+    (0..3).for_each(|id| write(id).unwrap());
+    let arrived = || {
+        let listed = server.dvse(&["collection", "list", "--format", "jsonl"]).ok();
+        listed.contains("\"points\":") && !listed.contains("\"points\":0")
+    };
+    while !arrived() {}
+    assert!(Command::new("kill").args(["-INT", &import.id().to_string()]).status().unwrap().success());
+    // Until nobody reads any more.
+    (3..).find(|id| write(*id).is_err()).unwrap();
+    let ran = import.wait_with_output().unwrap();
+    let error = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{error}");
+    assert!(error.contains("points are written: stopped") && error.contains("with --skip "), "{error}");
+    assert!(!error.contains("mended"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Starting, stopping, and settings.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::dvse::{Server, command};
@@ -23,6 +25,18 @@ fn a_stopped_server_has_its_collections_at_the_next_start() {
     server.dvse(&["collection", "delete", "books", "--yes"]).ok();
     assert_eq!(server.dvse(&["collection", "list", "--format", "jsonl"]).ok(), "");
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn messages_are_objects_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("DVSE__LOG__FORMAT", "json"), ("DVSE__LOG__FILTER", "info")];
+    let (code, messages) = Server::start_with(folder.path(), &variables, Stdio::piped()).stop_and_read();
+    assert_eq!(code, Some(0), "{messages}");
+    let messages: Vec<Value> = messages.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let serving = messages.iter().find(|message| message["message"] == "serving").unwrap();
+    assert_eq!((serving["level"].as_str(), serving["collections"].as_u64()), (Some("INFO"), Some(0)));
+    assert!(messages.iter().any(|message| message["message"] == "stopped"), "{messages:?}");
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use dvse_types::CollectionSchema;
 
+use super::merge_dir;
 use super::policy::MergePick;
 use crate::apply::next_number;
 use crate::build::GraphBuild;
 use crate::live_rows::LiveRows;
-use crate::maintenance::MaintenanceError;
+use crate::maintenance::{Goal, MaintenanceError};
 use crate::seal::{RowPick, write_data};
 use crate::sealed::SealedSegment;
 use crate::segment::{Segment, SegmentId, SegmentRead, SegmentState};
@@ -30,6 +31,7 @@ impl MergeJob {
         base: &ViewState,
         pick: MergePick,
         schema: &CollectionSchema,
+        goal: Goal,
     ) -> Result<MergeJob, MaintenanceError> {
         let id = SegmentId(next_number(&shard.numbers));
         let mut inputs = Vec::new();
@@ -43,8 +45,8 @@ impl MergeJob {
         }
         let fields: Vec<_> =
             schema.payload_indexes.iter().map(|(path, kind)| (path.clone(), *kind)).collect();
-        write_data(&shard.dir, id, schema, &picks, &fields)?;
-        let segment = Arc::new(SealedSegment::open(&*shard.dir, id, schema)?);
+        write_data(&merge_dir(shard, goal), id, schema, &picks, &fields)?;
+        let segment = Arc::new(SealedSegment::open(&*shard.dir, id, schema, shard.config.level)?);
         let build = GraphBuild::start(segment, schema)?;
         Ok(MergeJob { inputs, build })
     }

@@ -1,7 +1,10 @@
 //! Merging: several sealed segments become one, without their dead rows.
 
 mod execute;
+mod pace;
 mod policy;
 
 pub(crate) use execute::MergeJob;
+pub use pace::{MergePace, Pacer};
+pub(crate) use pace::{is_pressed, merge_dir};
 pub(crate) use policy::{MergePick, is_dying, pick_merge};

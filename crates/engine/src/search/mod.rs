@@ -55,7 +55,8 @@ pub(crate) fn search(
         vector_name: &request.vector_name,
         query: &query,
         k: limit.saturating_add(exclude.len()),
-        ef: request.params.ef_search.unwrap_or(EF_SEARCH_DEFAULT).clamp(1, points).max(limit),
+        // A width that was asked for may be below the limit: the walk then stops early, and the answer is no shorter.
+        ef: request.params.ef_search.unwrap_or(EF_SEARCH_DEFAULT.max(limit)).clamp(1, points),
         exact: request.params.exact,
         full_scan_rows: match params.index {
             IndexSpec::Flat => usize::MAX,

@@ -70,7 +70,7 @@ impl SegmentQuery<'_> {
             && let FilterPlan::InGraph { max_distances } =
                 plan(passing, graph.covered().min(visible), self.ef, self.full_scan_rows)
         {
-            let params = SearchParams { k, ef: self.ef.max(k), max_distances };
+            let params = SearchParams { k, ef: self.ef, max_distances };
             let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
             add(result, &walked);
             if !walked.stopped_early {

@@ -10,3 +10,4 @@ mod concurrent;
 mod crash;
 mod damage;
 mod model;
+mod pace;

@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use dvse_simd::Isa;
+
+use crate::visited::VisitedSet;
+
 /// A slot that holds no neighbour. It is above every row, so "below the limit" tests for both at once.
 pub(crate) const EMPTY: u32 = u32::MAX;
 
@@ -44,9 +48,34 @@ pub(crate) trait Adjacency: Sync {
     /// The entry as of now, or `None` while the graph is empty.
     fn entry(&self) -> Option<Entry>;
 
+    /// Slots a row has on layer 0.
+    fn width(&self) -> usize;
+
     /// The slots of a row on a layer. Slots may be [`EMPTY`] or hold rows past the limit; both are to be skipped.
     /// A row or layer that is not there has no slots.
     fn slots(&self, layer: u8, row: u32) -> &[Self::Slot];
+
+    /// Writes the neighbours of a row on layer 0 that are below `limit` and not visited to the front of `out`, marks them
+    /// visited and returns how many there are. `out` has room for all slots of a row and 16 more.
+    #[inline(always)]
+    fn gather<I: Isa>(
+        &self,
+        _isa: I,
+        row: u32,
+        visited: &mut VisitedSet,
+        limit: u32,
+        out: &mut [u32],
+    ) -> usize {
+        let mut kept = 0;
+        for slot in self.slots(0, row) {
+            let neighbour = slot.get();
+            if neighbour < limit {
+                out[kept] = neighbour;
+                kept += usize::from(visited.insert(neighbour));
+            }
+        }
+        kept
+    }
 
     /// Asks for the layer 0 slots of a row.
     #[inline(always)]

@@ -158,7 +158,8 @@ fn begin<C: DistanceComputer>(
     counters: &mut Counters,
 ) {
     beam.visited.reset(query.limit);
-    beam.pool.reset(query.ef.min(query.limit as usize));
+    // Not cut to the rows there are: rows past the graph may be merged into the pool afterwards.
+    beam.pool.reset(query.ef);
     beam.batch.clear();
     for row in starts {
         if *row < query.limit && beam.visited.insert(*row) {

@@ -22,6 +22,11 @@ impl<T> Chunked<T> {
         Chunked { chunks: (0..chunks).map(|_| OnceLock::new()).collect(), width }
     }
 
+    /// Elements of an item.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// The elements of `count` items from `item` on, all within one chunk; empty when the array has not grown so
     /// far (or the items cross a chunk, which the callers rule out).
     #[inline(always)]

@@ -144,6 +144,10 @@ impl Adjacency for GrowingGraph {
         (packed != 0).then_some(Entry { row: packed as u32, level: (packed >> 32) as u8, limit })
     }
 
+    fn width(&self) -> usize {
+        self.layer0.width()
+    }
+
     #[inline(always)]
     fn slots(&self, layer: u8, row: u32) -> &[AtomicU32] {
         if layer == 0 {

@@ -11,8 +11,13 @@
 use dvse_simd::Isa;
 use dvse_types::Metric;
 
-use crate::candidates::{unpack_distance, unpack_row};
+use crate::candidates::{pack, unpack_distance, unpack_row};
 use crate::computer::{DistanceComputer, Kernel, RowComputer, twin_distance, usable_alpha};
+use crate::sketch::codes::CodeView;
+use crate::sketch::computer::SketchComputer;
+use crate::sketch::layout::FACTOR_BYTES;
+use crate::sketch::query::SketchQuery;
+use crate::sketch::transform::Transform;
 use crate::vectors::VectorView;
 
 /// How neighbours are chosen.
@@ -33,7 +38,47 @@ impl PruneRule {
     }
 }
 
-/// Rows and kernels to compare rows with.
+/// A way to compare candidates with the row and with each other.
+pub(crate) trait PruneSpace {
+    /// Whether a candidate equals the row.
+    fn is_twin(&self, candidate: u64, rule: PruneRule) -> bool;
+
+    /// Whether a taken neighbour that is no twin is nearer to the candidate, by the rule's factor, than the row is.
+    fn is_occluded(&mut self, candidate: u64, taken: &[u64], rule: PruneRule) -> bool;
+}
+
+/// The lowest bit of a taken key: the neighbour equals the row.
+pub(crate) const TWIN: u64 = 1;
+
+/// One in this many neighbours may equal the row.
+const TWIN_PART: usize = 4;
+
+/// Chooses neighbours of a row among candidates (keys of their distance to it, best first, lowest bit 0, without the row
+/// itself) into `taken`, best first, the lowest bit set for twins.
+pub(crate) fn select_neighbours<S: PruneSpace>(
+    space: &mut S,
+    candidates: &[u64],
+    rule: PruneRule,
+    taken: &mut Vec<u64>,
+) {
+    taken.clear();
+    let mut twins_left = rule.keep_max / TWIN_PART;
+    for candidate in candidates {
+        if taken.len() == rule.keep_max {
+            break;
+        }
+        if space.is_twin(*candidate, rule) {
+            if twins_left > 0 {
+                twins_left -= 1;
+                taken.push(candidate | TWIN);
+            }
+        } else if !space.is_occluded(*candidate, taken, rule) {
+            taken.push(*candidate);
+        }
+    }
+}
+
+/// Compares full rows.
 pub(crate) struct RowSpace<'a, I, V, K> {
     pub(crate) isa: I,
     pub(crate) kernel: K,
@@ -48,49 +93,83 @@ impl<'a, I: Isa, V: VectorView, K: Kernel> RowSpace<'a, I, V, K> {
     }
 }
 
-/// One in this many neighbours may equal the row.
-const TWIN_PART: usize = 4;
+impl<I: Isa, V: VectorView, K: Kernel> PruneSpace for RowSpace<'_, I, V, K> {
+    fn is_twin(&self, candidate: u64, rule: PruneRule) -> bool {
+        unpack_distance(candidate) <= rule.twin
+    }
 
-/// Chooses neighbours of a row among candidates (keys of their distance to it, best first, without the row itself)
-/// into `taken`, best first.
-pub(crate) fn select_neighbours<I: Isa, V: VectorView, K: Kernel>(
-    space: &RowSpace<'_, I, V, K>,
-    candidates: &[u64],
-    rule: PruneRule,
-    taken: &mut Vec<u64>,
-) {
-    taken.clear();
-    let twins_max = rule.keep_max / TWIN_PART;
-    for candidate in candidates {
-        if taken.len() == rule.keep_max {
-            break;
+    fn is_occluded(&mut self, candidate: u64, taken: &[u64], rule: PruneRule) -> bool {
+        let computer = self.computer(unpack_row(candidate));
+        let distance = unpack_distance(candidate);
+        let occludes = |between: f32, taken: u64| rule.alpha * between < distance && taken & TWIN == 0;
+        let mut fours = taken.chunks_exact(4);
+        for four in fours.by_ref() {
+            let rows = [four[0], four[1], four[2], four[3]];
+            let between = computer.score4(rows.map(unpack_row));
+            if between.into_iter().zip(rows).any(|(between, taken)| occludes(between, taken)) {
+                return true;
+            }
         }
-        // Candidates come nearest first, so as long as they are twins all that is taken are twins.
-        let too_many = taken.len() >= twins_max && unpack_distance(*candidate) <= rule.twin;
-        if !too_many && !is_occluded(space, *candidate, taken, rule) {
-            taken.push(*candidate);
+        fours.remainder().iter().any(|taken| occludes(computer.score(unpack_row(*taken)), *taken))
+    }
+}
+
+/// Compares sketches. What two rows have outside their sketches counts as different, so rows are a little nearer than
+/// they seem; twins are told by equal codes.
+pub(crate) struct SketchSpace<'a, I, C> {
+    pub(crate) isa: I,
+    pub(crate) transform: &'a Transform,
+    pub(crate) codes: &'a C,
+    /// The row whose neighbours are chosen.
+    pub(crate) row: u32,
+    pub(crate) scratch: &'a mut SketchSpaceScratch,
+}
+
+/// Memory of a [`SketchSpace`].
+#[derive(Debug, Default)]
+pub(crate) struct SketchSpaceScratch {
+    query: SketchQuery,
+    rows: Vec<u32>,
+    estimates: Vec<f32>,
+}
+
+impl<I: Isa, C: CodeView> SketchSpace<'_, I, C> {
+    /// Replaces the distances of keys (any order) by those from the row's own sketch.
+    pub(crate) fn rescore(&mut self, keys: &mut [u64]) {
+        let SketchSpaceScratch { query, rows, estimates } = &mut *self.scratch;
+        let (isa, transform, codes) = (self.isa, self.transform, self.codes);
+        isa.vectorize(|| query.prepare_sketch(transform, codes.sketch(self.row)));
+        rows.clear();
+        rows.extend(keys.iter().map(|key| unpack_row(*key)));
+        estimates.clear();
+        estimates.resize(rows.len(), 0.0);
+        SketchComputer::new(isa, query, codes).estimate(rows, estimates);
+        for (key, (row, estimate)) in keys.iter_mut().zip(rows.iter().zip(estimates.iter())) {
+            *key = pack(*estimate, *row);
         }
     }
 }
 
-/// Whether a taken neighbour stands between the row and the candidate.
-fn is_occluded<I: Isa, V: VectorView, K: Kernel>(
-    space: &RowSpace<'_, I, V, K>,
-    candidate: u64,
-    taken: &[u64],
-    rule: PruneRule,
-) -> bool {
-    let computer = space.computer(unpack_row(candidate));
-    let distance = unpack_distance(candidate);
-    let occludes =
-        |between: f32, taken: u64| rule.alpha * between < distance && unpack_distance(taken) > rule.twin;
-    let mut fours = taken.chunks_exact(4);
-    for four in fours.by_ref() {
-        let rows = [four[0], four[1], four[2], four[3]];
-        let between = computer.score4(rows.map(unpack_row));
-        if between.into_iter().zip(rows).any(|(between, taken)| occludes(between, taken)) {
-            return true;
-        }
+impl<I: Isa, C: CodeView> PruneSpace for SketchSpace<'_, I, C> {
+    fn is_twin(&self, candidate: u64, _rule: PruneRule) -> bool {
+        let codes = |row: u32| {
+            let sketch = self.codes.sketch(row);
+            &sketch[..sketch.len() - FACTOR_BYTES]
+        };
+        codes(self.row) == codes(unpack_row(candidate))
     }
-    fours.remainder().iter().any(|taken| occludes(computer.score(unpack_row(*taken)), *taken))
+
+    fn is_occluded(&mut self, candidate: u64, taken: &[u64], rule: PruneRule) -> bool {
+        let distance = unpack_distance(candidate);
+        let SketchSpaceScratch { query, rows, estimates } = &mut *self.scratch;
+        let (isa, transform, codes) = (self.isa, self.transform, self.codes);
+        isa.vectorize(|| query.prepare_sketch(transform, codes.sketch(unpack_row(candidate))));
+        rows.clear();
+        rows.extend(taken.iter().map(|key| unpack_row(*key)));
+        estimates.clear();
+        estimates.resize(rows.len(), 0.0);
+        SketchComputer::new(isa, query, codes).estimate(rows, estimates);
+        let mut between = estimates.iter().zip(taken);
+        between.any(|(between, taken)| rule.alpha * between < distance && taken & TWIN == 0)
+    }
 }

@@ -19,6 +19,7 @@ use dvse_types::Metric;
 use rayon::prelude::*;
 
 use super::levels::level_of;
+use super::link_sketch::SketchWorker;
 use super::params::HnswParams;
 use super::search::descend;
 use crate::candidates::unpack_row;
@@ -29,6 +30,7 @@ use crate::graph::growing::{Full, GrowingGraph};
 use crate::graph::prune::{PruneRule, RowSpace, select_neighbours};
 use crate::graph::reach::ReachTree;
 use crate::scratch::Beam;
+use crate::sketch::growing::GrowingSketches;
 use crate::vectors::VectorView;
 
 /// Rows a task of phase 1 links, so that a task outweighs handing it out.
@@ -45,10 +47,11 @@ const REPAIR_EF: usize = 64;
 
 /// Working memory of one linking task.
 #[derive(Default)]
-struct Worker {
-    beam: Beam,
-    candidates: Vec<u64>,
-    taken: Vec<u64>,
+pub(super) struct Worker {
+    pub(super) beam: Beam,
+    pub(super) candidates: Vec<u64>,
+    pub(super) taken: Vec<u64>,
+    pub(super) sketch: SketchWorker,
 }
 
 /// What the linker keeps between batches.
@@ -61,12 +64,28 @@ pub(super) struct Linker {
 
 /// An edge waiting to be put into the list of the row it starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct BackEdge {
+pub(super) struct BackEdge {
     layer: u8,
     /// The row whose list it is for.
     host: u32,
     /// Distance and row of the neighbour.
     key: u64,
+}
+
+impl BackEdge {
+    pub(super) fn host(&self) -> u32 {
+        self.host
+    }
+
+    /// The neighbour.
+    pub(super) fn row(&self) -> u32 {
+        unpack_row(self.key)
+    }
+
+    /// The edge back to `row` from a neighbour it has taken.
+    pub(super) fn of(layer: u8, row: u32, taken: u64) -> BackEdge {
+        BackEdge { layer, host: unpack_row(taken), key: (taken & !u64::from(u32::MAX)) | u64::from(row << 1) }
+    }
 }
 
 /// What linking works on.
@@ -77,6 +96,8 @@ pub(super) struct LinkSpace<'a, V> {
     pub(super) level: Level,
     pub(super) params: &'a HnswParams,
     pub(super) pool: &'a rayon::ThreadPool,
+    /// Sketches of all rows of the batch and before; layer 0 is linked by them.
+    pub(super) sketches: Option<&'a GrowingSketches>,
 }
 
 impl<V: VectorView> LinkSpace<'_, V> {
@@ -91,6 +112,9 @@ impl<V: VectorView> LinkSpace<'_, V> {
             }
         }
         let entry = self.graph.entry();
+        if let Some(sketches) = self.sketches {
+            sketches.raise_linked_norm(self.rows, batch.end);
+        }
         if let Some(entry) = entry {
             let mut edges = self.choose_all(linker, batch.clone(), entry);
             self.link_back(linker, &mut edges);
@@ -111,6 +135,12 @@ impl<V: VectorView> LinkSpace<'_, V> {
                 let mut edges = Vec::new();
                 for row in rows {
                     let first = batch.start;
+                    if let Some(sketches) = self.sketches {
+                        self.choose_by_sketch(sketches, *row, first, entry, worker, &mut edges);
+                        if self.graph.level(*row) == 0 {
+                            continue;
+                        }
+                    }
                     with_kernel!(self.metric, kernel => dispatch(
                         self.level,
                         ChooseOp { space: self, kernel, row: *row, first, entry, worker, edges: &mut edges },
@@ -129,10 +159,17 @@ impl<V: VectorView> LinkSpace<'_, V> {
     }
 
     /// Phase 2: adds edges to the lists they are for.
-    fn link_back(&self, linker: &Linker, edges: &mut [BackEdge]) {
+    pub(super) fn link_back(&self, linker: &Linker, edges: &mut [BackEdge]) {
         edges.sort_unstable();
         let link = |group: &[BackEdge]| {
             linker.with_worker(|worker| {
+                let by_sketch = group.first().is_some_and(|edge| edge.layer == 0);
+                if let Some(sketches) =
+                    self.sketches.filter(|_| by_sketch && self.metric != Metric::InnerProduct)
+                {
+                    self.link_back_by_sketch(sketches, group, worker);
+                    return;
+                }
                 with_kernel!(self.metric, kernel => dispatch(
                     self.level,
                     LinkBackOp { space: self, kernel, group, worker },
@@ -193,7 +230,7 @@ impl<V: VectorView> LinkSpace<'_, V> {
 
 impl Linker {
     /// Runs `f` with working memory no other task has. What it holds beforehand does not matter.
-    fn with_worker<R>(&self, f: impl FnOnce(&mut Worker) -> R) -> R {
+    pub(super) fn with_worker<R>(&self, f: impl FnOnce(&mut Worker) -> R) -> R {
         let take = || self.workers.lock().ok()?.pop();
         let mut worker = take().unwrap_or_default();
         let result = f(&mut worker);
@@ -221,15 +258,16 @@ impl<V: VectorView, K: Kernel> Op for ChooseOp<'_, V, K> {
 
     fn run<I: Isa>(self, isa: I) {
         let LinkSpace { graph, rows, metric, params, .. } = *self.space;
-        let space = RowSpace { isa, kernel: self.kernel, rows };
-        let Worker { beam, candidates, taken } = self.worker;
+        let mut space = RowSpace { isa, kernel: self.kernel, rows };
+        let Worker { beam, candidates, taken, .. } = self.worker;
         let computer = space.computer(self.row);
         let level = graph.level(self.row);
         let mut counters = Counters::default();
         let descent = self.space.layer_query(0, self.entry.limit, 1);
         let low = level.min(self.entry.level);
         let mut start = descend(graph, &computer, self.entry, low, &descent, beam, &mut counters);
-        for layer in (0..=level).rev() {
+        let lowest = if self.space.sketches.is_some() { 1 } else { 0 };
+        for layer in (lowest..=level).rev() {
             if layer <= self.entry.level {
                 let ef = usize::from(params.ef_construction);
                 let query = self.space.layer_query(layer, self.entry.limit, ef);
@@ -250,13 +288,9 @@ impl<V: VectorView, K: Kernel> Op for ChooseOp<'_, V, K> {
             candidates.clear();
             candidates.extend(beam.pool.keys().iter().map(|key| key & !1));
             let rule = PruneRule::new(metric, params.alpha, usize::from(params.m));
-            select_neighbours(&space, candidates, rule, taken);
+            select_neighbours(&mut space, candidates, rule, taken);
             graph.set_list(layer, self.row, taken.iter().map(|key| unpack_row(*key)));
-            self.edges.extend(taken.iter().map(|key| BackEdge {
-                layer,
-                host: unpack_row(*key),
-                key: (key & !u64::from(u32::MAX)) | u64::from(self.row << 1),
-            }));
+            self.edges.extend(taken.iter().map(|key| BackEdge::of(layer, self.row, *key)));
         }
     }
 }
@@ -275,7 +309,7 @@ impl<V: VectorView, K: Kernel> Op for LinkBackOp<'_, V, K> {
     fn run<I: Isa>(self, isa: I) {
         let LinkSpace { graph, rows, metric, params, .. } = *self.space;
         let Some(BackEdge { layer, host, .. }) = self.group.first().copied() else { return };
-        let Worker { beam, candidates, taken } = self.worker;
+        let Worker { beam, candidates, taken, .. } = self.worker;
         let slots = graph.slots(layer, host);
         beam.batch.clear();
         beam.batch.extend(slots.iter().map(Slot::get).filter(|id| *id != EMPTY));
@@ -284,7 +318,7 @@ impl<V: VectorView, K: Kernel> Op for LinkBackOp<'_, V, K> {
             graph.set_list(layer, host, beam.batch.iter().copied().chain(fresh));
             return;
         }
-        let space = RowSpace { isa, kernel: self.kernel, rows };
+        let mut space = RowSpace { isa, kernel: self.kernel, rows };
         space.computer(host).score_batch(&beam.batch, u64::MAX, &mut beam.fresh, params.traversal.prefetch);
         candidates.clear();
         candidates.extend(&beam.fresh);
@@ -292,7 +326,7 @@ impl<V: VectorView, K: Kernel> Op for LinkBackOp<'_, V, K> {
         candidates.sort_unstable();
         candidates.dedup();
         let rule = PruneRule::new(metric, params.alpha, slots.len());
-        select_neighbours(&space, candidates, rule, taken);
+        select_neighbours(&mut space, candidates, rule, taken);
         graph.set_list(layer, host, taken.iter().map(|key| unpack_row(*key)));
     }
 }

@@ -6,6 +6,7 @@ mod batch;
 mod growing;
 mod levels;
 mod link;
+mod link_sketch;
 mod params;
 mod sealed;
 mod search;

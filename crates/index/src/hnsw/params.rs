@@ -16,6 +16,9 @@ pub struct HnswParams {
     pub batch_max: u16,
     /// Where the levels are drawn from.
     pub seed: u64,
+    /// Whether rows are searched through sketches, a cache line or two each, and compared exactly only at the end.
+    /// Without, every comparison reads a whole row.
+    pub sketches: bool,
     /// How traversals feed the machine.
     pub traversal: Traversal,
 }
@@ -25,9 +28,10 @@ impl Default for HnswParams {
         HnswParams {
             m: 16,
             ef_construction: 128,
-            alpha: 1.0,
+            alpha: 1.05,
             batch_max: 256,
             seed: 0,
+            sketches: true,
             traversal: Traversal::default(),
         }
     }

@@ -4,7 +4,7 @@ use dvse_simd::Level;
 use dvse_types::Metric;
 
 use super::params::HnswParams;
-use super::search::Target;
+use super::search::{SketchTarget, Target};
 use super::sections::GraphSections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::graph::beam_search::Traversal;
@@ -12,6 +12,9 @@ use crate::graph::reach::count_reachable;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::{OpenIndexError, SectionSink, SectionSource};
+use crate::sketch::growing::space_of;
+use crate::sketch::search::SketchParts;
+use crate::sketch::sections::SketchSections;
 use crate::vectors::{MappedRows, VectorView};
 
 /// A sealed graph over sealed rows. Nothing is copied: both stay where they are mapped.
@@ -22,6 +25,7 @@ pub struct SealedHnsw {
     level: Level,
     traversal: Traversal,
     sections: GraphSections,
+    sketches: Option<SketchSections>,
 }
 
 impl SealedHnsw {
@@ -55,8 +59,9 @@ impl SealedHnsw {
                 });
             }
         }
+        let sketches = SketchSections::open(source, view.dim(), view.len())?;
         let (level, traversal) = (dvse_simd::detect(), Traversal::default());
-        Ok(SealedHnsw { rows, metric, level, traversal, sections })
+        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches })
     }
 
     /// Uses the kernels of another instruction set (or the best available one below it).
@@ -117,6 +122,17 @@ impl AnnIndex for SealedHnsw {
     ) -> Result<SearchStats, SearchError> {
         let graph = self.sections.graph();
         let rows = self.rows.view();
+        let codes = self.sketches.as_ref().map(SketchSections::codes);
+        let sketched = self.sketches.as_ref().zip(codes.as_ref()).map(|(sketches, codes)| SketchTarget {
+            codes,
+            parts: SketchParts {
+                transform: sketches.transform(),
+                entries: sketches.entries(),
+                tuning: sketches.tuning(),
+                space: space_of(self.metric, sketches.norm_max()),
+            },
+            encoded: self.sections.meta.rows,
+        });
         let target = Target {
             graph: &graph,
             entry: crate::graph::adjacency::Adjacency::entry(&graph),
@@ -125,15 +141,16 @@ impl AnnIndex for SealedHnsw {
             level: self.level,
             traversal: self.traversal,
         };
-        target.search(query, params, set, scratch, out)
+        target.search(query, params, set, sketched.as_ref(), scratch, out)
     }
 
     /// Copies the sections as they are.
     fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
-        self.sections.copy_to(sink)
+        self.sections.copy_to(sink)?;
+        self.sketches.as_ref().map_or(Ok(()), |sketches| sketches.copy_to(sink))
     }
 
     fn index_bytes(&self) -> u64 {
-        self.sections.bytes()
+        self.sections.bytes() + self.sketches.as_ref().map_or(0, SketchSections::bytes)
     }
 }

@@ -12,6 +12,8 @@ use crate::graph::beam_search::{
 };
 use crate::row_set::RowSet;
 use crate::scratch::{Beam, Scratch};
+use crate::sketch::codes::CodeView;
+use crate::sketch::search::{SketchParts, SketchSearch};
 use crate::vectors::VectorView;
 
 /// What a query is run against.
@@ -25,37 +27,78 @@ pub(super) struct Target<'a, A, V> {
     pub(super) traversal: Traversal,
 }
 
+/// Sketches of the rows, and which rows past the graph have one.
+pub(super) struct SketchTarget<'a, C> {
+    pub(super) codes: &'a C,
+    pub(super) parts: SketchParts<'a>,
+    /// Where the sketches end.
+    pub(super) encoded: u32,
+}
+
+impl<C> SketchTarget<'_, C> {
+    /// Rows that a walk reaches.
+    fn walked(&self, entry: Entry) -> u32 {
+        if self.parts.entries.taken_from() == 0 { 0 } else { entry.limit }
+    }
+}
+
 impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
-    pub(super) fn search(
+    pub(super) fn search<C: CodeView>(
         &self,
         query: &[f32],
         params: &SearchParams,
         set: RowSet<'_>,
+        sketches: Option<&SketchTarget<'_, C>>,
         scratch: &mut Scratch,
         out: &mut Vec<Neighbor>,
     ) -> Result<SearchStats, SearchError> {
         out.clear();
-        let (query, beam) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
-        let Some(entry) = self.entry else { return Ok(SearchStats::default()) };
+        let (query, beam, sketch_scratch) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        let entry = match (self.entry, sketches) {
+            (Some(entry), _) => entry,
+            // Nothing is linked, but there are sketches to be looked through.
+            (None, Some(_)) => Entry { row: 0, level: 0, limit: 0 },
+            (None, None) => return Ok(SearchStats::default()),
+        };
+        let covered = sketches.map_or(entry.limit, |sketches| sketches.encoded.max(entry.limit));
         if params.k == 0 {
-            return Ok(SearchStats { covered: entry.limit, ..SearchStats::default() });
+            return Ok(SearchStats { covered, ..SearchStats::default() });
         }
         let layer = LayerQuery {
             layer: 0,
             limit: entry.limit,
-            ef: params.ef.max(params.k),
+            // With sketches a beam narrower than what is wanted means to stop early; without, it makes no sense.
+            ef: if sketches.is_some() { params.ef.max(1) } else { params.ef.max(params.k) },
             max_distances: params.max_distances,
             traversal: self.traversal,
         };
-        let counters = with_kernel!(self.metric, kernel => dispatch(
-            self.level,
-            QueryOp { graph: self.graph, rows: self.rows, kernel, query, entry, layer, set, beam },
-        ));
+        let counters = with_kernel!(self.metric, kernel => match sketches {
+            Some(sketches) => dispatch(self.level, SketchSearch {
+                graph: self.graph,
+                rows: self.rows,
+                codes: sketches.codes,
+                kernel,
+                parts: sketches.parts,
+                query,
+                k: params.k,
+                entry: entry.row,
+                // Without a row to begin at, linked rows are not walked but looked through like the others.
+                layer: LayerQuery { limit: sketches.walked(entry), ..layer },
+                tail: sketches.walked(entry)..covered,
+                set,
+                beam,
+                scratch: sketch_scratch,
+            }),
+            None => dispatch(
+                self.level,
+                QueryOp { graph: self.graph, rows: self.rows, kernel, query, entry, layer, set, beam },
+            ),
+        });
         collect(beam, params.k, out);
         Ok(SearchStats {
             distances: counters.distances,
             hops: counters.hops,
-            covered: entry.limit,
+            covered,
             stopped_early: counters.stopped_early,
         })
     }

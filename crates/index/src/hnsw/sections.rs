@@ -10,12 +10,14 @@
 //!
 //! All numbers are little-endian. Block `offset + l − 1` holds the neighbours of a row on layer `l`.
 
+use dvse_simd::Isa;
 use dvse_types::Metric;
 
 use super::params::HnswParams;
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::growing::{GrowingGraph, LEVEL_MAX};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource};
+use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, write_items};
+use crate::visited::VisitedSet;
 
 const META: &str = "hnsw.meta";
 const LEVELS: &str = "hnsw.levels";
@@ -98,24 +100,6 @@ fn put_slots<S: Slot>(slots: &[S], bytes: &mut Vec<u8>) {
     }
 }
 
-/// Appends `count` items in pieces of some size, so that the sink is not called for each.
-fn write_items(
-    count: u32,
-    sink: &mut dyn SectionSink,
-    put: impl Fn(u32, &mut Vec<u8>),
-) -> std::io::Result<()> {
-    const PIECE: usize = 64 * 1024;
-    let mut bytes = Vec::with_capacity(PIECE + 1024);
-    for item in 0..count {
-        put(item, &mut bytes);
-        if bytes.len() >= PIECE {
-            sink.append(&bytes)?;
-            bytes.clear();
-        }
-    }
-    sink.append(&bytes)
-}
-
 /// The sections of a sealed graph, sizes checked.
 #[derive(Debug)]
 pub(super) struct GraphSections {
@@ -135,7 +119,7 @@ impl GraphSections {
         let sections = GraphSections {
             meta,
             levels: sized(source, LEVELS, rows, 1)?,
-            layer0: sized(source, LAYER0, rows * 2 * slots, 4)?,
+            layer0: sized(source, LAYER0, rows * 2 * slots, 4)?.resident(),
             offsets: sized(source, OFFSETS, rows * 4, 4)?,
             upper: sized(source, UPPER, u64::from(meta.upper_blocks) * slots, 4)?,
         };
@@ -264,6 +248,10 @@ impl Adjacency for SealedGraph<'_> {
         self.entry
     }
 
+    fn width(&self) -> usize {
+        2 * self.m
+    }
+
     #[inline(always)]
     fn slots(&self, layer: u8, row: u32) -> &[u32] {
         let row = row as usize;
@@ -278,6 +266,26 @@ impl Adjacency for SealedGraph<'_> {
             }
             _ => &[],
         }
+    }
+
+    #[inline(always)]
+    fn gather<I: Isa>(
+        &self,
+        isa: I,
+        row: u32,
+        visited: &mut VisitedSet,
+        limit: u32,
+        out: &mut [u32],
+    ) -> usize {
+        let fresh = isa.gather_unvisited(self.slots(0, row), visited.words32(), limit, out);
+        let mut kept = 0;
+        // A list that names a row twice (only a damaged one does) names it once here.
+        for position in 0..fresh {
+            let row = out[position];
+            out[kept] = row;
+            kept += usize::from(visited.insert(row));
+        }
+        kept
     }
 }
 

@@ -19,7 +19,7 @@ use crate::candidates::{pack, unpack_distance, unpack_row};
 use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer, with_kernel};
 use crate::flat::{FlatIndex, collect};
 use crate::graph::adjacency::Slot;
-use crate::quant::adc::Tables;
+use crate::quant::adc::{Tables, bounded};
 use crate::quant::centroids::{LANES, dots_of_blocks};
 use crate::row_set::RowSet;
 use crate::scratch::{Beam, Scratch};
@@ -101,7 +101,7 @@ impl<L: Lists, V: VectorView> Target<'_, L, V> {
             return Ok(SearchStats { covered: self.limit, ..stats });
         };
         let mut work = std::mem::take(&mut scratch.ivf);
-        let result = scratch.prepare(query, self.rows.dim(), self.rows.stride()).map(|(query, beam)| {
+        let result = scratch.prepare(query, self.rows.dim(), self.rows.stride()).map(|(query, beam, _)| {
             let stats = with_kernel!(self.model.metric, kernel => dispatch(
                 self.level,
                 QueryOp { target: self, kernel, query, set, plan, beam, work: &mut work },
@@ -278,7 +278,7 @@ impl Op for ListsOp<'_> {
             for (dots, norms) in dots.iter().zip(&model.lists.norms[block..block + together]) {
                 let first = work.bases.len();
                 for lane in 0..LANES.min(model.list_count as usize - first) {
-                    let base = factor * dots[lane];
+                    let base = bounded(factor * dots[lane]);
                     let norm = if model.metric == Metric::InnerProduct { 0.0 } else { norms[lane] };
                     work.bases.push(base);
                     work.order.push(pack(norm + base, (first + lane) as u32));

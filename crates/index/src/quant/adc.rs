@@ -5,6 +5,16 @@ use dvse_simd::{AlignedBuf, Isa, Op, SCAN_ENTRY_MAX};
 use super::centroids::{Column, LANES, dots};
 use super::pq::Codebooks;
 
+/// The largest part of an estimate. Four of them add up to a number or to an infinity, never to NaN, which would be
+/// neither near nor far and hide its row; only products near the largest `f32` come there.
+const ESTIMATE_MAX: f32 = f32::MAX / 4.0;
+
+/// A part of an estimate within bounds.
+#[inline(always)]
+pub(crate) fn bounded(part: f32) -> f32 {
+    if part.is_nan() { 0.0 } else { part.clamp(-ESTIMATE_MAX, ESTIMATE_MAX) }
+}
+
 /// The tables of one query, in memory that is used again.
 #[derive(Default)]
 pub(crate) struct Tables {
@@ -56,8 +66,9 @@ impl Tables {
             }
         }
         padding.fill(0);
-        self.scale = if steps > 0.0 { 1.0 / steps } else { 0.0 };
-        self.offset = lows;
+        // So that no sum of entries, however large, takes an estimate out of bounds.
+        self.scale = if steps > 0.0 { (1.0 / steps).min(ESTIMATE_MAX / 65_536.0) } else { 0.0 };
+        self.offset = bounded(lows);
     }
 }
 

@@ -8,3 +8,4 @@ mod graph;
 mod ivf;
 mod ivf_sections;
 mod sections;
+mod sketch;

@@ -1,7 +1,7 @@
 //! The configuration a node runs on: every value present and in its range.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Config {
     pub search_threads: NonZeroUsize,
     /// How many writes are worked on at once.
     pub write_threads: NonZeroUsize,
+    /// How far threads that write stand back behind those that search, 0 to 19.
+    pub write_nice: u8,
     /// How long a client may take to send a body.
     pub body_deadline: Duration,
     /// How long a stopping node waits for the requests it has begun.
@@ -33,14 +35,29 @@ pub struct Config {
     pub data: PathBuf,
     /// How many threads maintain segments.
     pub background_threads: usize,
+    /// How far they stand back behind all others, 0 to 19.
+    pub background_nice: u8,
     /// How many rows a growing segment holds.
     pub growing_rows_max: usize,
     /// How many bytes of vectors may wait to be linked.
     pub tail_bytes_max: usize,
+    /// How many bytes merges write in a second, if there is a bound.
+    pub merge_bytes_per_s: Option<NonZeroU64>,
     /// What is refused for its size.
     pub limits: Limits,
     /// Which messages are logged.
     pub log_filter: String,
+    /// How messages are written.
+    pub log_format: LogFormat,
+}
+
+/// How log messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// The limits of one node.
@@ -109,14 +126,21 @@ impl RawConfig {
             search_threads: NonZeroUsize::new(search_threads).unwrap_or(NonZeroUsize::MIN),
             write_threads: NonZeroUsize::new(read.number("server.write_threads")?)
                 .unwrap_or(NonZeroUsize::MIN),
+            write_nice: read.nice("server.write_nice")?,
             body_deadline: read.seconds("server.body_deadline_s")?,
             stop_deadline: read.seconds("server.stop_deadline_s")?,
             data: PathBuf::from(read.text("storage.data")?),
             background_threads: read.number("storage.background_threads")?,
+            background_nice: read.nice("storage.background_nice")?,
             growing_rows_max: read.number("storage.growing_rows_max")?,
             tail_bytes_max: read.number("storage.tail_bytes_max")?,
+            merge_bytes_per_s: NonZeroU64::new(read.number("storage.merge_bytes_per_s")? as u64),
             limits,
             log_filter: read.text("log.filter")?,
+            log_format: match read.text("log.format")?.as_str() {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
         })
     }
 }
@@ -154,6 +178,11 @@ impl Reader<'_> {
             }),
             other => Err(self.invalid(key, format!("{other:?}"), "a number".to_owned())),
         }
+    }
+
+    fn nice(&self, key: &'static str) -> Result<u8, ConfigError> {
+        let number = self.number(key)?;
+        u8::try_from(number).map_err(|_| self.invalid(key, number.to_string(), "0 to 19".to_owned()))
     }
 
     fn seconds(&self, key: &'static str) -> Result<Duration, ConfigError> {

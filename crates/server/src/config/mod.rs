@@ -8,7 +8,7 @@ mod raw;
 mod reference;
 mod setting;
 
-pub use checked::{Config, Limits};
+pub use checked::{Config, Limits, LogFormat};
 pub use raw::{ConfigError, Origin, RawConfig, ShownSetting};
 pub use reference::reference_page;
 pub use setting::{Kind, SETTINGS, Setting};

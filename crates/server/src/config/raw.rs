@@ -259,6 +259,7 @@ fn parse_text(kind: Kind, text: &str) -> Option<Value> {
     match kind {
         Kind::Text | Kind::Secret => Some(Value::Text(text.to_owned())),
         Kind::Path => (!text.is_empty()).then(|| Value::Text(text.to_owned())),
+        Kind::Choice(choices) => choices.contains(&text).then(|| Value::Text(text.to_owned())),
         Kind::Address => {
             let (host, port) = text.rsplit_once(':')?;
             (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| Value::Text(text.to_owned()))

@@ -22,6 +22,8 @@ pub enum Kind {
     Secret,
     /// A path of the file system.
     Path,
+    /// One of a few texts.
+    Choice(&'static [&'static str]),
     /// `HOST:PORT`; a port of 0 takes any free one.
     Address,
     /// Three numbers, `x.y.z`.
@@ -68,6 +70,7 @@ impl Kind {
             Kind::Text => "text".to_owned(),
             Kind::Secret => "text, never shown".to_owned(),
             Kind::Path => "path".to_owned(),
+            Kind::Choice(choices) => choices.join(" or "),
             Kind::Address => "`HOST:PORT`".to_owned(),
             Kind::Version => "`x.y.z`".to_owned(),
             Kind::List => "list of texts".to_owned(),
@@ -143,6 +146,14 @@ pub const SETTINGS: &[Setting] = &[
                   writes wait for the disk, and those that wait together share one sync.",
     },
     Setting {
+        key: "server.write_nice",
+        kind: count(0, 19, "steps"),
+        default: "10",
+        purpose: "How far the threads that read and apply writes stand back behind those that search, as in `nice(1)`: at 10 \
+                  they get a tenth of a core that searches want all of, and all of it otherwise. 0 treats both alike. \
+                  Linux only.",
+    },
+    Setting {
         key: "server.body_deadline_s",
         kind: count(1, 3600, "seconds"),
         default: "60",
@@ -167,6 +178,14 @@ pub const SETTINGS: &[Setting] = &[
         purpose: "How many threads link, seal and merge segments. One leaves the rest of a small machine to queries.",
     },
     Setting {
+        key: "storage.background_nice",
+        kind: count(0, 19, "steps"),
+        default: "19",
+        purpose: "How far the threads that link, seal and merge stand back behind all others, as in `nice(1)`. Where searches \
+                  and writes want all cores for long, rows stay unlinked for longer, up to `storage.tail_bytes_max`; a \
+                  lower value shares the cores more evenly. Linux only.",
+    },
+    Setting {
         key: "storage.growing_rows_max",
         kind: count(1_000, 10_000_000, "rows"),
         default: "131072",
@@ -176,9 +195,18 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "storage.tail_bytes_max",
         kind: Kind::Bytes { min: 1 << 20, max: 4 << 30 },
-        default: "96 MiB",
-        purpose: "How many bytes of vectors may wait for a place in the graph. Searches compare them one by one, so more \
-                  lets bursts of writes through and slows searches meanwhile; beyond it writers wait.",
+        default: "256 MiB",
+        purpose: "How many bytes of vectors may wait for a place in the graph. Searches compare them one by one, by \
+                  compact codes, so more lets bursts of writes through and slows searches a little meanwhile; beyond it \
+                  writers wait.",
+    },
+    Setting {
+        key: "storage.merge_bytes_per_s",
+        kind: Kind::Bytes { min: 0, max: 64 << 30 },
+        default: "64 MiB",
+        purpose: "How many bytes merges write in a second, so that they leave the disk to the log; 0 is without bounds. A \
+                  merge hurries all the same while writers wait for it, while a collection is dropped, and when the node \
+                  stops. Sealing is not held back: it is what makes room for writes.",
     },
     Setting {
         key: "limits.body_bytes_max",
@@ -246,5 +274,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text,
         default: "info",
         purpose: "Which messages are logged, as in `info` or `warn,dvse_server=debug`.",
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Choice(&["text", "json"]),
+        default: "text",
+        purpose: "How messages are written to standard error: for people, or one JSON object a line for programs that \
+                  gather logs.",
     },
 ];

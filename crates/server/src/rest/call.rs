@@ -1,6 +1,5 @@
 //! One request as a handler sees it: collected, checked for form, nothing read yet.
 
-use axum::body::Bytes;
 use dvse_engine::Durability;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +13,7 @@ pub struct Call {
     /// The parameters after the question mark.
     pub query: QueryParameters,
     /// The body.
-    pub body: Bytes,
+    pub body: Vec<u8>,
 }
 
 /// The query parameters of the dialect. Those that mean nothing on one node are checked and passed over.

@@ -9,6 +9,8 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method, Response};
 use axum::routing::{MethodFilter, on};
+use http_body_util::BodyExt;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -141,12 +143,12 @@ async fn answer(
     let query = QueryParameters::parse(request.uri().query().unwrap_or_default())?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if matches!(route.access, Access::Open | Access::Peek | Access::Unavailable) {
-        let call = Call { path, query, body: Bytes::new() };
+        let call = Call { path, query, body: Vec::new() };
         return (route.handler)(app, &call);
     }
     if route.access == Access::Watch {
-        let call = Call { path, query, body: Bytes::new() };
-        return run(Arc::clone(app), None, route, call).await;
+        let call = Call { path, query, body: Vec::new() };
+        return run(Arc::clone(app), None, route, call, Vec::new()).await;
     }
 
     let Ok(_request_permit) = Arc::clone(&admission.requests).try_acquire_owned() else {
@@ -156,13 +158,13 @@ async fn answer(
     app.telemetry.in_flight.increment(1.0);
     // Decrements also when the client goes away and this future is dropped.
     let _in_flight = InFlight(app);
-    let (body, body_permit) = read_body(app, admission, request).await?;
-    let call = Call { path, query, body };
+    let (frames, body_permit) = read_body(app, admission, request).await?;
+    let call = Call { path, query, body: Vec::new() };
     let lane = if route.access == Access::Write { &admission.writes } else { &admission.reads };
     let lane = Arc::clone(lane);
     let work = async {
         let lane_permit = lane.acquire_owned().await.map_err(|_| RestError::Stopping)?;
-        run(Arc::clone(app), Some((lane_permit, body_permit)), route, call).await
+        run(Arc::clone(app), Some((lane_permit, body_permit)), route, call, frames).await
     };
     match query.timeout_s {
         None => work.await,
@@ -172,7 +174,7 @@ async fn answer(
     }
 }
 
-/// Runs the handler on a thread that may block.
+/// Runs the handler on a thread that may block; `frames` become the body of the call there.
 ///
 /// The permits move onto that thread: when a client goes away or its time is up, the work begun still counts until
 /// it is done.
@@ -180,10 +182,16 @@ async fn run(
     app: Arc<App>,
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     route: &'static Route,
-    call: Call,
+    mut call: Call,
+    frames: Vec<Bytes>,
 ) -> Result<Reply, RestError> {
-    let job = tokio::task::spawn_blocking(move || {
+    let threads = if route.access == Access::Write { app.write_threads.clone() } else { Handle::current() };
+    let job = threads.spawn_blocking(move || {
+        // Here, because copying megabytes takes a moment that the threads of the runtime do not have.
+        call.body = app.body_buffers.join(&frames);
+        drop(frames);
         let reply = (route.handler)(&app, &call);
+        app.body_buffers.give_back(call.body);
         drop(permits);
         reply
     });
@@ -194,12 +202,12 @@ async fn run(
     }
 }
 
-/// Collects the body within its limit, its deadline and the memory that all bodies share.
+/// Collects the parts of the body within its limit, its deadline and the memory that all bodies share.
 async fn read_body(
     app: &App,
     admission: &Admission,
     request: Request,
-) -> Result<(Bytes, OwnedSemaphorePermit), RestError> {
+) -> Result<(Vec<Bytes>, OwnedSemaphorePermit), RestError> {
     let max = app.config.limits.body_bytes_max;
     let announced = content_length(request.headers());
     if announced.is_some_and(|bytes| bytes > max as u64) {
@@ -213,32 +221,27 @@ async fn read_body(
     let read = async {
         let permit = Arc::clone(&admission.bodies).acquire_many_owned(reserve);
         let permit = permit.await.map_err(|_| RestError::Stopping)?;
-        let body = axum::body::to_bytes(request.into_body(), max).await.map_err(|error| {
-            if is_length_limit(&error) {
-                RestError::BodyTooLarge { max }
-            } else {
-                RestError::BodyBroken(error)
-            }
-        })?;
-        Ok((body, permit))
+        Ok((read_frames(request.into_body(), max).await?, permit))
     };
     tokio::time::timeout(deadline, read)
         .await
         .unwrap_or(Err(RestError::BodyTooSlow { seconds: deadline.as_secs() }))
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+async fn read_frames(mut body: Body, max: usize) -> Result<Vec<Bytes>, RestError> {
+    let (mut frames, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        // What is no data is a trailer, which means nothing here.
+        let Ok(data) = frame.map_err(RestError::BodyBroken)?.into_data() else { continue };
+        bytes = bytes.saturating_add(data.len());
+        if bytes > max {
+            return Err(RestError::BodyTooLarge { max });
+        }
+        frames.push(data);
+    }
+    Ok(frames)
 }
 
-/// Whether collecting stopped at the limit. The error's type is that of a crate we do not name; its text is stable.
-fn is_length_limit(error: &axum::Error) -> bool {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(inner) = source {
-        if inner.to_string() == "length limit exceeded" {
-            return true;
-        }
-        source = inner.source();
-    }
-    false
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

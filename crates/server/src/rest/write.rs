@@ -16,12 +16,13 @@ use crate::rest::points::body::{
     BatchBody, DeletePayloadBody, DeleteVectorsBody, OperationBody, OperationsBody, PointBody,
     PointVectorsBody, SelectorBody, SetPayloadBody, UpdateVectorsBody, UpsertBody,
 };
+use crate::rest::points::read_upsert;
 use crate::rest::reply::Reply;
 use crate::rest::vectors::{BatchVectorsBody, Documents, PendingVector, VectorBody, VectorsBody};
 
 /// PUT `…/points`.
 pub fn upsert(app: &App, call: &Call) -> Result<Reply, RestError> {
-    one(app, call, OperationBody::Upsert(call.body()?))
+    one(app, call, OperationBody::Upsert(read_upsert(&call.body)?))
 }
 
 /// POST `…/points/delete`.
@@ -292,7 +293,7 @@ impl Reader<'_> {
 }
 
 /// Turns columns into points; every column must have one entry a point.
-fn columns_to_points(batch: BatchBody) -> Result<Vec<PointBody>, RestError> {
+pub(super) fn columns_to_points(batch: BatchBody) -> Result<Vec<PointBody>, RestError> {
     let count = batch.ids.len();
     let same = |field: &'static str, got: usize| {
         if got == count {

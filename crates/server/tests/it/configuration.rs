@@ -81,6 +81,7 @@ fn wrong_settings_are_named_with_their_origin_and_remedy() {
         ("[limits]\nbody_bytes_max = \"1 TiB\"", ["limits.body_bytes_max", "1 TiB", "1 KiB to 1 GiB"]),
         ("[server]\nhttp = \"127.0.0.1\"", ["server.http", "127.0.0.1", "HOST:PORT"]),
         ("[server]\nversion = \"1.19\"", ["server.version", "1.19", "x.y.z"]),
+        ("[log]\nformat = \"xml\"", ["log.format", "xml", "text or json"]),
         ("[server]\nhttp = true", ["server.http", "true", "HOST:PORT"]),
         ("[server\n", ["dvse.toml", "not valid TOML", "line 1"]),
     ] {

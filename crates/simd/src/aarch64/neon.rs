@@ -4,8 +4,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
+use crate::isa::sealed::Token;
 use crate::isa_from_lanes::isa_from_lanes;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, HalfLanes, Lanes};
+use crate::scalar::Scalar;
 
 /// The token of [`Level::Neon`](crate::Level::Neon).
 #[derive(Clone, Copy, Debug)]
@@ -18,17 +20,28 @@ impl Neon {
     pub fn new() -> Option<Neon> {
         is_aarch64_feature_detected!("neon").then_some(Neon(()))
     }
+
+    /// The level whose kernels of words these are: without a gather, and with four words a register, packing by
+    /// table gains nothing on plain code.
+    #[inline(always)]
+    fn lower(self) -> Scalar {
+        Scalar
+    }
 }
 
-isa_from_lanes!(Neon, Neon, "neon");
+impl Token for Neon {
+    #[inline(always)]
+    unsafe fn conjure() -> Self {
+        Neon(())
+    }
+}
+
+isa_from_lanes!(Neon, Neon, "neon", floats own, halves own, words lower);
 
 // In this block each intrinsic is called under the same proof: `self` exists, so the CPU has NEON.
 impl Lanes for Neon {
     const FLOATS: usize = 4;
     type F = float32x4_t;
-    const BYTES: usize = 16;
-    type B = uint8x16_t;
-    type Sums = uint32x4_t;
 
     #[inline(always)]
     fn zero(self) -> float32x4_t {
@@ -54,45 +67,9 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    unsafe fn load_half(self, from: *const u16) -> float32x4_t {
-        // The intrinsic wants the primitive half type, which is not stable; the instruction is.
-        // SAFETY: the token; the caller vouches for four halves. `fcvtl` only reads and writes the registers named.
-        unsafe {
-            let halves = vld1_u16(from);
-            let floats: float32x4_t;
-            asm!("fcvtl {out:v}.4s, {half:v}.4h", out = out(vreg) floats, half = in(vreg) halves,
-                options(pure, nomem, nostack, preserves_flags));
-            floats
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_half_part(self, from: *const u16, count: usize) -> float32x4_t {
-        debug_assert!(0 < count && count < 4);
-        let mut whole = [0u16; 4];
-        // SAFETY: the caller vouches for `count` < 4 halves at `from`; `whole` is ours and has four.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), count);
-            self.load_half(whole.as_ptr())
-        }
-    }
-
-    #[inline(always)]
     unsafe fn store(self, to: *mut f32, value: float32x4_t) {
         // SAFETY: the token; the caller vouches for four floats.
         unsafe { vst1q_f32(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_half(self, to: *mut u16, value: float32x4_t) {
-        // SAFETY: the token; the caller vouches for four halves. `fcvtn` only reads and writes the registers named;
-        // it rounds to nearest, ties to even, as Rust programs may assume of the control register.
-        unsafe {
-            let halves: uint16x4_t;
-            asm!("fcvtn {out:v}.4h, {value:v}.4s", out = out(vreg) halves, value = in(vreg) value,
-                options(pure, nomem, nostack, preserves_flags));
-            vst1_u16(to, halves);
-        }
     }
 
     #[inline(always)]
@@ -118,6 +95,60 @@ impl Lanes for Neon {
         // SAFETY: the token.
         unsafe { vaddvq_f32(value) }
     }
+
+    #[inline(always)]
+    fn sum_each(self, [a, b, c, d]: [float32x4_t; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        // SAFETY: the token; `sums` has four floats.
+        unsafe { vst1q_f32(sums.as_mut_ptr(), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))) };
+        sums
+    }
+}
+
+// As above.
+impl HalfLanes for Neon {
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> float32x4_t {
+        // The intrinsic wants the primitive half type, which is not stable; the instruction is.
+        // SAFETY: the token; the caller vouches for four halves. `fcvtl` only reads and writes the registers named.
+        unsafe {
+            let halves = vld1_u16(from);
+            let floats: float32x4_t;
+            asm!("fcvtl {out:v}.4s, {half:v}.4h", out = out(vreg) floats, half = in(vreg) halves,
+                options(pure, nomem, nostack, preserves_flags));
+            floats
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half_part(self, from: *const u16, count: usize) -> float32x4_t {
+        debug_assert!(0 < count && count < 4);
+        let mut whole = [0u16; 4];
+        // SAFETY: the caller vouches for `count` < 4 halves at `from`; `whole` is ours and has four.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), count);
+            self.load_half(whole.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, value: float32x4_t) {
+        // SAFETY: the token; the caller vouches for four halves. `fcvtn` only reads and writes the registers named;
+        // it rounds to nearest, ties to even, as Rust programs may assume of the control register.
+        unsafe {
+            let halves: uint16x4_t;
+            asm!("fcvtn {out:v}.4h, {value:v}.4s", out = out(vreg) halves, value = in(vreg) value,
+                options(pure, nomem, nostack, preserves_flags));
+            vst1_u16(to, halves);
+        }
+    }
+}
+
+// As above.
+impl ByteLanes for Neon {
+    const BYTES: usize = 16;
+    type B = uint8x16_t;
+    type Sums = uint32x4_t;
 
     #[inline(always)]
     fn zero_sums(self) -> uint32x4_t {
@@ -179,6 +210,12 @@ impl Lanes for Neon {
             let sums = vreinterpretq_s32_u32(sums);
             vreinterpretq_u32_s32(vpadalq_s16(vpadalq_s16(sums, low), high))
         }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        // SAFETY: the token.
+        unsafe { vaddq_u32(a, b) }
     }
 
     #[inline(always)]

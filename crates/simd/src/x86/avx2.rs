@@ -2,26 +2,38 @@
 
 use std::arch::x86_64::*;
 
+use crate::isa::sealed::Token;
 use crate::isa_from_lanes::isa_from_lanes;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteLanes, HalfLanes, Lanes};
 
 /// The token of [`Level::Avx2`](crate::Level::Avx2).
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
 impl Avx2 {
-    /// A token, if this CPU has AVX2, FMA and F16C.
+    /// A token, if this CPU has AVX2, FMA, F16C, BMI 1 and 2, LZCNT and POPCNT.
     #[inline]
     #[must_use]
     pub fn new() -> Option<Avx2> {
         let present = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
         present.then_some(Avx2(()))
     }
 }
 
-isa_from_lanes!(Avx2, Avx2, "avx2,fma,f16c");
+impl Token for Avx2 {
+    #[inline(always)]
+    unsafe fn conjure() -> Self {
+        Avx2(())
+    }
+}
+
+isa_from_lanes!(Avx2, Avx2, "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt", floats own, halves own, words own);
 
 /// Eight lanes set, then eight clear: the mask of `count` lanes starts at 8 − count.
 static LANE_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -30,9 +42,6 @@ static LANE_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0
 impl Lanes for Avx2 {
     const FLOATS: usize = 8;
     type F = __m256;
-    const BYTES: usize = 32;
-    type B = __m256i;
-    type Sums = __m256i;
 
     #[inline(always)]
     fn zero(self) -> __m256 {
@@ -58,32 +67,9 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_half(self, from: *const u16) -> __m256 {
-        // SAFETY: the token; the caller vouches for eight halves, 16 bytes.
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_half_part(self, from: *const u16, count: usize) -> __m256 {
-        debug_assert!(0 < count && count < 8);
-        let mut whole = [0u16; 8];
-        // SAFETY: the caller vouches for `count` < 8 halves at `from`; `whole` is ours and has eight.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), count);
-            self.load_half(whole.as_ptr())
-        }
-    }
-
-    #[inline(always)]
     unsafe fn store(self, to: *mut f32, value: __m256) {
         // SAFETY: the token; the caller vouches for eight floats.
         unsafe { _mm256_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_half(self, to: *mut u16, value: __m256) {
-        // SAFETY: the token; the caller vouches for eight halves, 16 bytes.
-        unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
     }
 
     #[inline(always)]
@@ -113,6 +99,56 @@ impl Lanes for Avx2 {
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
     }
+
+    #[inline(always)]
+    fn sum_each(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        // In each 128 bits: a₀+a₂ b₀+b₂ a₁+a₃ b₁+b₃, the same of c and d, then a b c d.
+        // SAFETY: the token; `sums` has four floats.
+        unsafe {
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (low, high) =
+                (_mm256_shuffle_ps::<0b01_00_01_00>(ab, cd), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
+            let four = _mm256_add_ps(low, high);
+            let four = _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps::<1>(four));
+            _mm_storeu_ps(sums.as_mut_ptr(), four);
+        }
+        sums
+    }
+}
+
+// As above.
+impl HalfLanes for Avx2 {
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> __m256 {
+        // SAFETY: the token; the caller vouches for eight halves, 16 bytes.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half_part(self, from: *const u16, count: usize) -> __m256 {
+        debug_assert!(0 < count && count < 8);
+        let mut whole = [0u16; 8];
+        // SAFETY: the caller vouches for `count` < 8 halves at `from`; `whole` is ours and has eight.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), count);
+            self.load_half(whole.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, value: __m256) {
+        // SAFETY: the token; the caller vouches for eight halves, 16 bytes.
+        unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
+    }
+}
+
+// As above.
+impl ByteLanes for Avx2 {
+    const BYTES: usize = 32;
+    type B = __m256i;
+    type Sums = __m256i;
 
     #[inline(always)]
     fn zero_sums(self) -> __m256i {
@@ -181,6 +217,12 @@ impl Lanes for Avx2 {
             let high = _mm256_madd_epi16(_mm256_srai_epi16::<8>(a_high), _mm256_srai_epi16::<8>(b_high));
             _mm256_add_epi32(_mm256_add_epi32(sums, low), high)
         }
+    }
+
+    #[inline(always)]
+    fn add_sums(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_add_epi32(a, b) }
     }
 
     #[inline(always)]

@@ -29,8 +29,12 @@ mod halves;
 mod levels;
 #[path = "../it/probe.rs"]
 mod probe;
+#[path = "../it/sketches.rs"]
+mod sketches;
 #[path = "../it/special_values.rs"]
 mod special_values;
+#[path = "../it/words.rs"]
+mod words;
 
 /// Which tests to run, said in the way of the usual harness: words of which a name must contain one, and `--skip`
 /// with a word that it must not contain.
@@ -63,13 +67,15 @@ impl Chosen {
 }
 
 fn main() -> ExitCode {
-    let modules: [(&str, &[Test]); 6] = [
+    let modules: [(&str, &[Test]); 8] = [
         ("agree_with_scalar", agree_with_scalar::TESTS),
         ("edge_lengths", edge_lengths::TESTS),
         ("fast_scan", fast_scan::TESTS),
         ("halves", halves::TESTS),
         ("levels", levels::TESTS),
+        ("sketches", sketches::TESTS),
         ("special_values", special_values::TESTS),
+        ("words", words::TESTS),
     ];
     let chosen = Chosen::from_arguments(std::env::args().skip(1));
     let (mut ran, mut failed) = (0, 0);

@@ -164,6 +164,10 @@ tests! {
         if let Some(isa) = dvse_simd::Avx512::new() {
             assert_eq!(isa.vectorize(|| isa.dot(&a, &b)), isa.dot(&a, &b));
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(isa) = dvse_simd::Avx512Vnni::new() {
+            assert_eq!(isa.vectorize(|| isa.dot(&a, &b)), isa.dot(&a, &b));
+        }
         #[cfg(target_arch = "aarch64")]
         if let Some(isa) = dvse_simd::Neon::new() {
             assert_eq!(isa.vectorize(|| isa.dot(&a, &b)), isa.dot(&a, &b));

@@ -18,4 +18,6 @@ mod growing_rows;
 mod halves;
 mod levels;
 mod probe;
+mod sketches;
 mod special_values;
+mod words;

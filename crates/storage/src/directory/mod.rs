@@ -4,6 +4,7 @@ mod error;
 mod faulty;
 mod fs;
 mod mem;
+mod paced;
 
 use std::any::Any;
 use std::fmt;
@@ -15,6 +16,7 @@ pub use faulty::FaultyDirectory;
 
 pub use fs::FsDirectory;
 pub use mem::MemDirectory;
+pub use paced::{PacedDirectory, WritePace};
 
 use crate::bytes::Bytes;
 

@@ -1,8 +1,12 @@
 //! What every directory must do, over all of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use dvse_storage::{DirEntry, Directory, FaultyDirectory, FsDirectory, MemDirectory, StorageErrorKind};
+use dvse_storage::{
+    DirEntry, Directory, FaultyDirectory, FsDirectory, MemDirectory, PacedDirectory, StorageErrorKind,
+    WritePace,
+};
 
 fn check(dir: Arc<dyn Directory>) {
     files_are_written_at_positions(&*dir);
@@ -30,6 +34,38 @@ fn mem_directory_conforms() {
 #[test]
 fn faulty_directory_without_faults_conforms() {
     check(Arc::new(FaultyDirectory::new()));
+}
+
+/// Counts what it is told, and lets everything through.
+#[derive(Debug, Default)]
+struct Told(AtomicU64);
+
+impl WritePace for Told {
+    fn before_write(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn paced_directory_conforms() {
+    check(Arc::new(PacedDirectory::new(Arc::new(MemDirectory::new()), Arc::new(Told::default()))));
+}
+
+#[test]
+fn a_paced_file_tells_every_byte_and_syncs_on_the_way() {
+    let disk = FaultyDirectory::new();
+    let told = Arc::new(Told::default());
+    let dir = PacedDirectory::new(Arc::new(disk.clone()), Arc::clone(&told) as Arc<dyn WritePace>);
+    let data: Vec<u8> = (0..20_u32 << 20).map(|at| (at >> 12) as u8).collect();
+    let file = dir.create("long").unwrap();
+    let before = disk.calls();
+    file.write_at(0, &data[..3]).unwrap();
+    assert_eq!(disk.calls() - before, 1, "a short write is one call");
+    file.write_at(3, &data[3..]).unwrap();
+    assert_eq!(told.0.load(Ordering::Relaxed), data.len() as u64);
+    // Three writes, of 8, 8 and 4 MiB, and two syncs.
+    assert_eq!(disk.calls() - before, 1 + 5);
+    assert!(dir.read("long").unwrap() == data);
 }
 
 #[test]

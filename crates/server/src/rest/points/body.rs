@@ -61,7 +61,7 @@ pub struct FacetRequestBody {
 }
 
 /// Writes points: as a list, or in columns.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpsertBody {
     pub points: Option<Vec<PointBody>>,
@@ -74,7 +74,7 @@ pub struct UpsertBody {
 }
 
 /// One point.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PointBody {
     pub id: IdBody,
@@ -83,7 +83,7 @@ pub struct PointBody {
 }
 
 /// Points in columns.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
     pub ids: Vec<IdBody>,

@@ -1,9 +1,12 @@
 //! Reading points: by id, page by page, counted, by facet.
 
 pub mod body;
+mod read_upsert;
 
 use dvse_types::{FacetCount, Filter, MatchValue, PayloadPath, PointId};
 use serde_json::{Value, json};
+
+pub use self::read_upsert::read_upsert;
 
 use self::body::{CountRequestBody, FacetRequestBody, IdsBody, ScrollBody};
 use crate::app::App;
@@ -13,6 +16,7 @@ use crate::rest::fields::IdBody;
 use crate::rest::filter::{FilterBody, read_filter};
 use crate::rest::projection::{PointList, ShownPoint, read_projection};
 use crate::rest::reply::Reply;
+use crate::rest::write::columns_to_points;
 
 /// GET `…/points/{id}`.
 pub fn get(app: &App, call: &Call) -> Result<Reply, RestError> {
@@ -119,8 +123,12 @@ pub fn positive(field: &'static str, number: u64) -> Result<usize, RestError> {
 /// # Errors
 /// The text is not the body of an upsert.
 pub fn measure_upsert(json: &[u8]) -> Result<(usize, usize), RestError> {
-    let body: body::UpsertBody = serde_json::from_slice(json)?;
-    let points = body.points.unwrap_or_default();
+    let body = read_upsert(json)?;
+    let points = match (body.points, body.batch) {
+        (Some(points), _) => points,
+        (None, Some(batch)) => columns_to_points(batch)?,
+        (None, None) => Vec::new(),
+    };
     let bytes = points.iter().map(|point| point.vector.numbers() * size_of::<f32>()).sum();
     Ok((points.len(), bytes))
 }

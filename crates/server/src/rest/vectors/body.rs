@@ -63,7 +63,7 @@ pub enum BatchVectorsBody {
 }
 
 /// One number of a vector.
-struct Element(f32);
+pub(super) struct Element(pub(super) f32);
 
 impl<'de> Deserialize<'de> for Element {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

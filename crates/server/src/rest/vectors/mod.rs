@@ -1,8 +1,10 @@
 //! Vectors as they come in: numbers, or text that this node embeds.
 
 mod body;
+mod numbers;
 
 pub use body::{BatchVectorsBody, VectorBody, VectorsBody};
+pub use numbers::{read_numbers, skip_space};
 
 use dvse_types::{CollectionSchema, NamedVectors};
 

@@ -1,0 +1,251 @@
+//! The sketches of an index that grows.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use dvse_simd::{Full, Isa, Level, Op, RowsReader, dispatch};
+use dvse_types::Metric;
+use rayon::prelude::*;
+
+use super::calibrate::{Calibrate, Tuning};
+use super::codes::{CodeWriter, growing_codes};
+use super::entries::Entries;
+use super::fit::{SAMPLE_ROWS, SAMPLE_ROWS_GROWING, fit, sample_rows};
+use super::layout::Layout;
+use super::query::Space;
+use super::transform::{EncodeScratch, Transform};
+use crate::vectors::VectorView;
+
+/// Rows encoded by one task.
+const ROWS_A_TASK: usize = 128;
+
+/// Rows encoded before they are appended: what one call may hold in memory.
+const ROWS_A_STEP: u32 = 8192;
+
+/// The transform, and sketches as far as rows are encoded. One thread encodes, any number read.
+pub(crate) struct GrowingSketches {
+    transform: Transform,
+    tuning: Tuning,
+    metric: Metric,
+    level: Level,
+    /// Sketches there is room for.
+    rows_max: u32,
+    /// The largest norm of an encoded row, as the bits of a float: norms are not negative, so their bits order as they do.
+    norm_max: AtomicU32,
+    /// The largest norm of a row that is linked or in the batch being linked, and up to which row that is known.
+    linked_norm_max: AtomicU32,
+    linked_norm_end: AtomicU32,
+    reader: RowsReader,
+    writer: Mutex<CodeWriter>,
+    entries: ArcSwap<Entries>,
+}
+
+impl GrowingSketches {
+    /// Learns from a sample of the first `known` rows; there is room for `rows_max` sketches. `None` when that many
+    /// are more than can be addressed.
+    pub(crate) fn learn<V: VectorView>(
+        rows: &V,
+        known: u32,
+        rows_max: u32,
+        metric: Metric,
+        seed: u64,
+        level: Level,
+        pool: Option<&rayon::ThreadPool>,
+    ) -> Option<GrowingSketches> {
+        let layout = Layout::for_dim(rows.dim());
+        let sample = sample_rows(known, if pool.is_some() { SAMPLE_ROWS } else { SAMPLE_ROWS_GROWING });
+        let transform = fit(rows, &sample, layout, seed, level, pool);
+        let (writer, reader) = growing_codes(layout, rows_max as usize).ok()?;
+        let mut sketches = GrowingSketches {
+            transform,
+            tuning: Tuning::default(),
+            metric,
+            level,
+            rows_max,
+            norm_max: AtomicU32::new(0),
+            linked_norm_max: AtomicU32::new(0),
+            linked_norm_end: AtomicU32::new(0),
+            reader,
+            writer: Mutex::new(writer),
+            entries: ArcSwap::default(),
+        };
+        sketches.tuning = sketches.calibrate(rows, &sample)?;
+        Some(sketches)
+    }
+
+    /// Measures noise and slope on the sample: on sketches of its own, as the rows are not encoded yet.
+    fn calibrate<V: VectorView>(&self, rows: &V, sample: &[u32]) -> Option<Tuning> {
+        let layout = self.transform.layout();
+        let (mut writer, reader) = growing_codes(layout, sample.len()).ok()?;
+        let mut scratch = EncodeScratch::default();
+        let mut sketch = vec![0; layout.bytes()];
+        for row in sample {
+            let vector = rows.row(*row);
+            let encode = Encode { sketches: self, vector, scratch: &mut scratch, sketch: &mut sketch };
+            self.raise_norm(dispatch(self.level, encode));
+            writer.append(&sketch).ok()?;
+        }
+        let calibrate = Calibrate {
+            rows,
+            codes: &reader.rows(),
+            transform: &self.transform,
+            sample,
+            space: self.space(),
+        };
+        Some(dispatch(self.level, calibrate))
+    }
+
+    pub(crate) fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    pub(crate) fn tuning(&self) -> Tuning {
+        self.tuning
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        space_of(self.metric, self.norm_max())
+    }
+
+    /// What the estimates of linking are of. How many rows are encoded depends on when they came, and so may the last
+    /// bits of an estimate: linking counts from the rows it knows alone.
+    pub(crate) fn link_space(&self) -> Space {
+        space_of(self.metric, self.linked_norm_max())
+    }
+
+    fn norm_max(&self) -> f32 {
+        f32::from_bits(self.norm_max.load(Ordering::Relaxed))
+    }
+
+    /// The largest norm of a linked row where the metric needs it, else 0.
+    pub(crate) fn linked_norm_max(&self) -> f32 {
+        f32::from_bits(self.linked_norm_max.load(Ordering::Relaxed))
+    }
+
+    /// Takes the norms of the rows below `end` into account, which are linked or about to be. Called by the linker.
+    pub(crate) fn raise_linked_norm<V: VectorView>(&self, rows: &V, end: u32) {
+        let range = self.linked_norm_end.fetch_max(end, Ordering::Relaxed)..end;
+        if self.metric == Metric::InnerProduct {
+            let norm = dispatch(self.level, LargestNorm { rows, range });
+            self.linked_norm_max.fetch_max(norm.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    fn raise_norm(&self, norm: f32) {
+        self.norm_max.fetch_max(norm.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The sketches there are now.
+    pub(crate) fn codes(&self) -> dvse_simd::Rows<'_> {
+        self.reader.rows()
+    }
+
+    pub(crate) fn entries(&self) -> Arc<Entries> {
+        self.entries.load_full()
+    }
+
+    /// Takes new entries each time the graph has grown by a quarter. Which entries there are depends on the number of
+    /// linked rows alone, and not on when this was called before: rows are linked from them.
+    pub(crate) fn refresh_entries(&self, linked: u32) {
+        let mut rows = 1;
+        while rows + rows / 4 < linked {
+            rows += rows / 4 + 1;
+        }
+        if self.entries.load().taken_from() != rows {
+            let entries = Entries::copy(&Entries::spread(rows), rows, self.transform.layout(), &self.codes());
+            self.entries.store(Arc::new(entries));
+        }
+    }
+
+    /// Encodes the rows there are and that have no sketch yet, as far as there is room. A second caller waits.
+    pub(crate) fn encode<V: VectorView>(
+        &self,
+        rows: &V,
+        pool: Option<&rayon::ThreadPool>,
+    ) -> Result<(), Full> {
+        // A panic can leave no half sketch behind: a sketch is appended whole or not at all.
+        let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bytes = self.transform.layout().bytes();
+        let end = rows.len().min(self.rows_max);
+        let mut buffer = Vec::new();
+        while writer.len() < end {
+            let first = writer.len();
+            let count = (end - first).min(ROWS_A_STEP) as usize;
+            buffer.clear();
+            buffer.resize(count * bytes, 0_u8);
+            let task = |(task, sketches): (usize, &mut [u8])| {
+                let mut scratch = EncodeScratch::default();
+                for (row, sketch) in sketches.chunks_exact_mut(bytes).enumerate() {
+                    let vector = rows.row(first + (task * ROWS_A_TASK + row) as u32);
+                    let encode = Encode { sketches: self, vector, scratch: &mut scratch, sketch };
+                    self.raise_norm(dispatch(self.level, encode));
+                }
+            };
+            let part = ROWS_A_TASK * bytes;
+            match pool.filter(|_| count > ROWS_A_TASK) {
+                Some(pool) => pool.install(|| buffer.par_chunks_mut(part).enumerate().for_each(task)),
+                None => buffer.chunks_mut(part).enumerate().for_each(task),
+            }
+            for sketch in buffer.chunks_exact(bytes) {
+                writer.append(sketch)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        let codes = self.writer.lock().map_or(0, |writer| writer.bytes());
+        codes + self.transform.bytes()
+    }
+}
+
+/// The largest norm of some rows.
+struct LargestNorm<'a, V> {
+    rows: &'a V,
+    range: Range<u32>,
+}
+
+impl<V: VectorView> Op for LargestNorm<'_, V> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> f32 {
+        let norms = self.range.map(|row| isa.dot(self.rows.row(row), self.rows.row(row)).sqrt());
+        norms.fold(0.0, f32::max)
+    }
+}
+
+/// What the estimates of a metric are of.
+pub(crate) fn space_of(metric: Metric, norm_max: f32) -> Space {
+    match metric {
+        Metric::L2 | Metric::Cosine => Space::Euclidean,
+        Metric::InnerProduct => Space::Product { norm_max },
+    }
+}
+
+/// Writes one sketch; returns the vector's norm where the metric needs it.
+struct Encode<'a> {
+    sketches: &'a GrowingSketches,
+    vector: &'a [f32],
+    scratch: &'a mut EncodeScratch,
+    sketch: &'a mut [u8],
+}
+
+impl Op for Encode<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> f32 {
+        let product = self.sketches.metric == Metric::InnerProduct;
+        self.sketches.transform.encode(isa, self.vector, !product, self.scratch, self.sketch);
+        if product { isa.dot(self.vector, self.vector).sqrt() } else { 0.0 }
+    }
+}
+
+impl std::fmt::Debug for GrowingSketches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrowingSketches").field("encoded", &self.reader.len()).finish_non_exhaustive()
+    }
+}

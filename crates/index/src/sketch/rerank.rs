@@ -1,0 +1,56 @@
+//! The candidates that matter, compared exactly.
+
+use dvse_simd::Isa;
+
+use super::frontier::Frontier;
+use crate::candidates::{pack, unpack_distance, unpack_row};
+use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer};
+use crate::scratch::Beam;
+use crate::vectors::VectorView;
+
+/// Rows are whole vectors here and lie anywhere: a few lines of each ahead, the hardware follows.
+const PREFETCH: Prefetch = Prefetch { rows_ahead: 12, lines: 4 };
+
+/// Leaves the best `k` of the candidates whose estimate is at most `estimate_max` in the beam's pool, with exact
+/// distances.
+#[inline(always)]
+pub(crate) fn rerank_frontier<I: Isa, V: VectorView, K: Kernel>(
+    computer: &RowComputer<'_, I, V, K>,
+    frontier: &Frontier,
+    estimate_max: f32,
+    k: usize,
+    beam: &mut Beam,
+) -> u64 {
+    beam.batch.clear();
+    beam.batch
+        .extend(frontier.candidates().filter(|(_, estimate)| *estimate <= estimate_max).map(|(row, _)| row));
+    rerank_batch(computer, k, beam)
+}
+
+/// Leaves the best `k` of the pool's candidates in it with exact distances: of those whose estimate is at most the k-th
+/// least and `window`.
+#[inline(always)]
+pub(crate) fn rerank_pool<I: Isa, V: VectorView, K: Kernel>(
+    computer: &RowComputer<'_, I, V, K>,
+    window: f32,
+    k: usize,
+    beam: &mut Beam,
+) -> u64 {
+    let keys = beam.pool.keys();
+    let kth = keys.get(k.wrapping_sub(1)).map_or(f32::INFINITY, |key| unpack_distance(*key));
+    let bound = pack(kth + window, crate::candidates::ROWS_MAX);
+    beam.batch.clear();
+    beam.batch.extend(keys.iter().take_while(|key| **key <= bound | 1).map(|key| unpack_row(*key)));
+    rerank_batch(computer, k, beam)
+}
+
+fn rerank_batch<I: Isa, V: VectorView, K: Kernel>(
+    computer: &RowComputer<'_, I, V, K>,
+    k: usize,
+    beam: &mut Beam,
+) -> u64 {
+    beam.pool.reset(k.min(beam.batch.len()));
+    computer.score_batch(&beam.batch, u64::MAX, &mut beam.fresh, PREFETCH);
+    beam.pool.merge(&mut beam.fresh);
+    beam.batch.len() as u64
+}

@@ -1,0 +1,209 @@
+//! One query over sketches: the walk, the rows no graph holds yet, the exact comparison of what is left.
+
+use std::ops::Range;
+
+use dvse_simd::{Isa, Op};
+
+use super::adaptive::{AdaptiveQuery, AdaptiveState, NEIGHBOURS_MAX, adaptive_search};
+use super::calibrate::Tuning;
+use super::codes::CodeView;
+use super::computer::SketchComputer;
+use super::entries::Entries;
+use super::frontier::CANDIDATES_MAX;
+use super::query::{SketchQuery, Space};
+use super::rerank::{rerank_frontier, rerank_pool};
+use super::transform::Transform;
+use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer};
+use crate::graph::adjacency::Adjacency;
+use crate::graph::beam_search::{Counters, LayerQuery, WholeBeam, beam_search, masked_search};
+use crate::row_set::RowSet;
+use crate::scratch::Beam;
+use crate::vectors::VectorView;
+
+/// So many neighbours are sought by the adaptive loop; more of them by a plain beam.
+const ADAPTIVE_K_MAX: usize = CANDIDATES_MAX / 4;
+
+/// A beam up to this wide is taken for a threshold; a wider one is meant as it is.
+const ADAPTIVE_EF_MAX: usize = 2048;
+
+/// The part of the slope by which a beam's width becomes a threshold: `γ = (ef / k)^(part · slope)`.
+///
+/// With 1 the threshold would be the distance at which a beam of that width ends on the average, and find far more
+/// than that beam does, since hard queries go on. With this part the same `ef` finds about what it finds in a plain
+/// beam, with less work.
+const THRESHOLD_PART: f32 = 0.36;
+
+/// The least power of `ef / k`. Where the local dimension is high distances hardly grow with rank, but walks are no easier:
+/// glosses of words, coded coarsely, kept a recall of 0.91 at 256 without this.
+const THRESHOLD_POWER_MIN: f32 = 0.08;
+
+/// The same for inner products, whose graphs lead less straight to the nearest.
+const THRESHOLD_PART_PRODUCT: f32 = 1.0;
+
+/// Rows estimated at a time where no graph leads.
+const BLOCK_ROWS: usize = 64;
+
+/// Candidates are compared exactly when their estimate exceeds the k-th least by no more than so many standard
+/// deviations of an estimate, and half of one more for each doubling of the beam: who asks for more recall is not to lose
+/// it to a misjudged estimate.
+const WINDOW_DEVIATIONS: f32 = 3.0;
+
+/// Hops after which a walk ends however hard the query: a part that grows with the beam, and one that does not. Where
+/// walks ended after four times the mean, recall stopped rising at 0.98.
+const HOPS_A_CANDIDATE: u64 = 8;
+const HOPS_AT_LEAST: u64 = 64;
+
+/// Everything about the sketches of an index but the codes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SketchParts<'a> {
+    pub(crate) transform: &'a Transform,
+    pub(crate) entries: &'a Entries,
+    pub(crate) tuning: Tuning,
+    pub(crate) space: Space,
+}
+
+/// Memory for searches over sketches.
+#[derive(Debug, Default)]
+pub(crate) struct SketchScratch {
+    pub(crate) query: SketchQuery,
+    pub(crate) adaptive: AdaptiveState,
+    starts: Vec<(u32, f32)>,
+}
+
+/// A query; run, it leaves the nearest rows in the beam's pool, compared exactly.
+pub(crate) struct SketchSearch<'a, A, V, C, K> {
+    pub(crate) graph: &'a A,
+    pub(crate) rows: &'a V,
+    pub(crate) codes: &'a C,
+    pub(crate) kernel: K,
+    pub(crate) parts: SketchParts<'a>,
+    /// Padded to the stride of the rows.
+    pub(crate) query: &'a [f32],
+    pub(crate) k: usize,
+    /// The graph's entry, below `limit`.
+    pub(crate) entry: u32,
+    /// `limit` is where the graph ends.
+    pub(crate) layer: LayerQuery,
+    /// Rows past the graph that have sketches.
+    pub(crate) tail: Range<u32>,
+    pub(crate) set: RowSet<'a>,
+    pub(crate) beam: &'a mut Beam,
+    pub(crate) scratch: &'a mut SketchScratch,
+}
+
+impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_, A, V, C, K> {
+    type Output = Counters;
+
+    fn run<I: Isa>(self, isa: I) -> Counters {
+        let SketchParts { transform, entries, tuning, space } = self.parts;
+        let SketchScratch { query, adaptive, starts } = self.scratch;
+        let mut counters = Counters::default();
+        isa.vectorize(|| {
+            query.prepare(isa, transform, space, self.query);
+            counters.distances += entries.nearest(isa, query, starts);
+        });
+        let computer = SketchComputer::new(isa, query, self.codes);
+        let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
+        let width = self.layer.ef as f32 / self.k as f32;
+        let part = match space {
+            Space::Euclidean => THRESHOLD_PART,
+            Space::Product { .. } => THRESHOLD_PART_PRODUCT,
+        };
+        let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
+        // Of a query too long for a float the radius is infinite; without noise that would be no number.
+        let window = (deviations * tuning.noise * query.radius).min(f32::MAX);
+        let unmasked = self.set.holds_all(self.layer.limit);
+        let fits = self.k <= ADAPTIVE_K_MAX
+            && self.layer.ef <= ADAPTIVE_EF_MAX
+            && self.graph.width() <= NEIGHBOURS_MAX;
+        // Every row can be reached from the graph's entry, though perhaps not from where a walk begins.
+        if self.layer.limit > 0 {
+            starts.push((self.entry, computer.score(self.entry)));
+            counters.distances += 1;
+        }
+        if unmasked && fits {
+            let walk = AdaptiveQuery {
+                k: self.k,
+                gamma: width.powf((part * tuning.slope).max(THRESHOLD_POWER_MIN)),
+                limit: self.layer.limit,
+                hops_max: HOPS_AT_LEAST + HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64,
+                max_distances: self.layer.max_distances,
+            };
+            let visited = &mut self.beam.visited;
+            adaptive_search(self.graph, &computer, &walk, starts, visited, adaptive, &mut counters);
+            let end = if let RowSet::Below(end) = self.set { self.tail.end.min(end) } else { self.tail.end };
+            counters.distances += scan_into(&computer, self.tail.start..end, window, adaptive);
+            // A walk that ran out of ways before it had found enough is begun again as a beam.
+            if adaptive.nearest.worst() < f32::INFINITY || counters.stopped_early {
+                let estimate_max = adaptive.nearest.worst() + window;
+                counters.distances +=
+                    rerank_frontier(&exact, &adaptive.frontier, estimate_max, self.k, self.beam);
+                return counters;
+            }
+        }
+        let mut layer = self.layer;
+        // Estimates are a little wrong: a beam just as wide as what is wanted would lose what it misjudges.
+        layer.ef = layer.ef.max(self.k + self.k / 4 + 8);
+        let starts: Vec<u32> = starts.iter().map(|(row, _)| *row).collect();
+        if unmasked {
+            beam_search(self.graph, &computer, &layer, &starts, &WholeBeam, self.beam, &mut counters);
+        } else {
+            masked_search(self.graph, &computer, &layer, &starts, self.set, self.beam, &mut counters);
+        }
+        counters.distances += scan_masked(&computer, self.tail, self.set, self.beam);
+        counters.distances += rerank_pool(&exact, window, self.k, self.beam);
+        counters
+    }
+}
+
+/// Adds the rows of a range to the candidates where their estimate is near enough to matter.
+fn scan_into<I: Isa, C: CodeView>(
+    computer: &SketchComputer<'_, I, C>,
+    range: Range<u32>,
+    window: f32,
+    state: &mut AdaptiveState,
+) -> u64 {
+    let mut rows = [0_u32; BLOCK_ROWS];
+    let mut estimates = [0.0_f32; BLOCK_ROWS];
+    let mut next = range.start;
+    while next < range.end {
+        let count = (range.end - next).min(BLOCK_ROWS as u32) as usize;
+        for (row, number) in rows.iter_mut().zip(next..) {
+            *row = number;
+        }
+        let estimates = &mut estimates[..count];
+        computer.estimate(&rows[..count], estimates);
+        for (row, estimate) in rows.iter().zip(estimates.iter()) {
+            if *estimate < state.nearest.worst() + window {
+                if state.frontier.len() == CANDIDATES_MAX {
+                    state.frontier.shrink(CANDIDATES_MAX / 2);
+                }
+                state.frontier.push(*row, *estimate);
+                state.nearest.insert(*estimate);
+            }
+        }
+        next += count as u32;
+    }
+    u64::from(range.end.saturating_sub(range.start))
+}
+
+/// Merges the rows of a range that are in the set into the pool, by estimate.
+fn scan_masked<C: DistanceComputer>(
+    computer: &C,
+    range: Range<u32>,
+    set: RowSet<'_>,
+    beam: &mut Beam,
+) -> u64 {
+    let mut scanned = 0;
+    let mut next = range.start;
+    while next < range.end {
+        let end = range.end.min(next + BLOCK_ROWS as u32);
+        beam.batch.clear();
+        beam.batch.extend((next..end).filter(|row| set.contains(*row)));
+        computer.score_batch(&beam.batch, beam.pool.bound(), &mut beam.fresh, Prefetch::default());
+        beam.pool.merge(&mut beam.fresh);
+        scanned += beam.batch.len() as u64;
+        next = end;
+    }
+    scanned
+}

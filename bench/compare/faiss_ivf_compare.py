@@ -138,12 +138,12 @@ def main():
         for factor in options.peer_factor
         if nprobe <= int(re.match(r"IVF(\d+)", name).group(1))
     ]
-    # Ours are fewer points: spread over the round, so that both sides see the same machine.
+    # Ours are fewer points: spread over the round, each round elsewhere, so that both sides see the same machine.
     every = max(1, len(points) // len(options.ef))
-    for _ in range(options.rounds):
+    for turn in range(options.rounds):
         for at, point in enumerate(points):
             if at % every == 0 and at // every < len(options.ef):
-                ef = options.ef[at // every]
+                ef = options.ef[(at // every + turn) % len(options.ef)]
                 ours.stdin.write(f"{ef}\n")
                 ours.stdin.flush()
                 line = json.loads(ours.stdout.readline())

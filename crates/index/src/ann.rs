@@ -20,7 +20,8 @@ pub struct Neighbor {
 pub struct SearchParams {
     /// How many neighbours to return.
     pub k: usize,
-    /// How many candidates the traversal keeps (`ef_search`); at least `k` is used. An exact index ignores it.
+    /// How many candidates the traversal keeps (`ef_search`). Below `k` a search through sketches stops early, any
+    /// other takes `k`. An exact index ignores it.
     pub ef: usize,
     /// The traversal stops after about this many distance computations (it finishes the batch in hand) and says so
     /// in [`SearchStats::stopped_early`]. What is held by then is returned; the caller may scan instead. An exact

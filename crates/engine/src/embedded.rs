@@ -1,5 +1,6 @@
 //! A collection on this machine: a shard, and the log that orders its writes.
 
+mod bodies;
 mod error;
 mod queue;
 mod status;
@@ -14,6 +15,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 pub use self::error::{OpenCollectionError, WriteError};
 pub use self::status::{CollectionStatus, Health};
 
+use self::bodies::Bodies;
 use self::queue::{Pending, Queue, Slot};
 use crate::background::Waker;
 use crate::config::EngineConfig;
@@ -56,6 +58,7 @@ pub struct EmbeddedCollection {
     shard: Shard,
     wal: RwLock<Option<Wal>>,
     queue: Mutex<Queue>,
+    bodies: Bodies,
     /// Held by whoever applies, so that entries are applied in order.
     applying: Mutex<()>,
     pool: Arc<rayon::ThreadPool>,
@@ -150,6 +153,7 @@ impl EmbeddedCollection {
         Ok(EmbeddedCollection {
             name: name.to_owned(),
             queue: Mutex::new(Queue::new(last.max(watermark).next())),
+            bodies: Bodies::default(),
             shard,
             wal: RwLock::new(Some(wal)),
             applying: Mutex::new(()),
@@ -190,10 +194,11 @@ impl EmbeddedCollection {
         self.check_writable()?;
         validate(&batch, &self.schema())?;
         self.wait_for_room()?;
-        let body = op_codec::encode(&batch);
+        let body = op_codec::encode_into(&batch, self.bodies.take());
         let wal = self.wal.read();
         let Some(wal) = wal.as_ref() else { return Err(WriteError::Closed { name: self.name.clone() }) };
         let (seq, slot) = self.enqueue(wal, batch, &body, durability)?;
+        self.bodies.give_back(body);
         if durability == Durability::Synced {
             wal.sync_to(seq).map_err(|error| self.log_failed(error))?;
         }

@@ -16,7 +16,13 @@ pub(crate) const FILTER_DEPTH_MAX: usize = NESTING_MAX;
 /// Writes a batch as bytes.
 #[must_use]
 pub fn encode(batch: &WriteBatch) -> Vec<u8> {
-    let mut out = FieldWriter::with_capacity(batch.ops.iter().map(bytes_about).sum());
+    encode_into(batch, Vec::new())
+}
+
+/// As [`encode`], in memory that is no longer needed.
+#[must_use]
+pub(crate) fn encode_into(batch: &WriteBatch, memory: Vec<u8>) -> Vec<u8> {
+    let mut out = FieldWriter::reusing(memory, batch.ops.iter().map(bytes_about).sum());
     out.u8(VERSION);
     out.count(batch.ops.len());
     batch.ops.iter().for_each(|op| encode_op(&mut out, op));

@@ -87,9 +87,11 @@ pub(crate) struct FieldWriter {
 }
 
 impl FieldWriter {
-    /// With memory for about so many bytes.
-    pub(crate) fn with_capacity(bytes: usize) -> FieldWriter {
-        FieldWriter { bytes: Vec::with_capacity(bytes) }
+    /// In memory that was used before; what it held is gone.
+    pub(crate) fn reusing(mut bytes: Vec<u8>, capacity: usize) -> FieldWriter {
+        bytes.clear();
+        bytes.reserve(capacity);
+        FieldWriter { bytes }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {

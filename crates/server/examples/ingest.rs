@@ -1,12 +1,13 @@
 //! Durable ingest through REST against the disk itself, and searches while it runs.
 //!
-//! `cargo run --release -p dvse-server --example ingest -- [POINTS [FOLDER [BASE.npy]]] [--digits short] [--tail-bytes N]`
+//! `cargo run --release -p dvse-server --example ingest -- [POINTS [FOLDER [BASE.npy]]] [--form short|base64] [--tail-bytes N]`
 //!
 //! Writes POINTS vectors (default 20 480) of 384 dimensions with `wait=true`, 256 in a request, over 4 connections,
 //! and compares with plain sequential `write` + `fdatasync` of the same vector bytes in the same batches on the same
 //! disk, done before and after. Then one client searches: on the idle collection, and while it is written again.
 //! Without a file (float32, 384 columns) the vectors are drawn from a seed around 64 centres. Numbers have the 17 digits
-//! that the Python client sends, or with `--digits short` the 9 that make an f32. `--tail-bytes` is the setting
+//! that the Python client sends, with `--form short` the 9 that make an f32, and with `--form base64` a written vector is one
+//! text in base64. `--tail-bytes` is the setting
 //! `storage.tail_bytes_max`.
 //!
 //! How far one could get at all is measured too: a bare server that receives the same bodies and answers, and one that
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dvse_server::Node;
 use dvse_server::config::RawConfig;
 
-use ingest::load::{self, Digits, Outcome};
+use ingest::load::{self, Form, Outcome};
 use ingest::machine::{self, Cpu};
 
 fn main() -> Outcome<()> {
@@ -36,7 +37,7 @@ fn main() -> Outcome<()> {
         Some(path) => load::read_npy(path, options.count)?,
         None => load::clustered_rows(options.count),
     };
-    let bodies = load::bodies(&rows, options.digits);
+    let bodies = load::bodies(&rows, options.form);
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let json_mib = mib(bodies.iter().map(Vec::len).sum());
     let vector_mib = mib(rows.len() * load::DIM * 4);
@@ -69,7 +70,7 @@ fn main() -> Outcome<()> {
     );
 
     node.database().get("c")?.settle(&mut |_, _| true)?;
-    let queries = load::queries(&rows, options.digits);
+    let queries = load::queries(&rows, options.form);
     let idle = load::latencies(address, &queries, &AtomicBool::new(false), 2_000)?;
     let stop = AtomicBool::new(false);
     let cpu = Cpu::now();
@@ -99,7 +100,7 @@ struct Options {
     count: usize,
     folder: PathBuf,
     file: Option<PathBuf>,
-    digits: Digits,
+    form: Form,
     tail_bytes: Option<String>,
 }
 
@@ -109,16 +110,17 @@ impl Options {
             count: 20_480,
             folder: std::env::temp_dir(),
             file: None,
-            digits: Digits::Long,
+            form: Form::Long,
             tail_bytes: None,
         };
         let mut place = 0;
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--digits" => match arguments.next().as_deref() {
-                    Some("short") => options.digits = Digits::Short,
-                    Some("long") => options.digits = Digits::Long,
-                    _ => return Err("--digits is short or long".into()),
+                "--form" => match arguments.next().as_deref() {
+                    Some("short") => options.form = Form::Short,
+                    Some("long") => options.form = Form::Long,
+                    Some("base64") => options.form = Form::Base64,
+                    _ => return Err("--form is long, short or base64".into()),
                 },
                 "--tail-bytes" => options.tail_bytes = arguments.next(),
                 _ => {

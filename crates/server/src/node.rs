@@ -17,7 +17,7 @@ use crate::body_buffers::BodyBuffers;
 use crate::config::{Config, LogFormat};
 use crate::embedding::Embedding;
 use crate::pace::BytesPerSecond;
-use crate::priority::stand_back;
+use crate::priority::{stand_back, step_forward};
 use crate::rest::router;
 use crate::telemetry::Telemetry;
 
@@ -111,6 +111,7 @@ impl Node {
             .max_blocking_threads(config.search_threads.get() + 2)
             .thread_stack_size(HANDLER_STACK_BYTES)
             .thread_name("dvse-server")
+            .on_thread_start(step_forward)
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;

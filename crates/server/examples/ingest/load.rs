@@ -8,6 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::machine::own_cpu;
 
 pub const DIM: usize = 384;
@@ -16,13 +19,15 @@ const CONNECTIONS: usize = 4;
 
 pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How numbers are written.
+/// How vectors are written.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Digits {
+pub enum Form {
     /// As the shortest decimal of the `f64`, like Python.
     Long,
     /// As the shortest decimal of the `f32`.
     Short,
+    /// As the bytes of the `f32` in base64; queries as [`Form::Short`].
+    Base64,
 }
 
 /// Makes the collection `c`.
@@ -147,16 +152,16 @@ fn request(connection: &mut BufReader<TcpStream>, method: &str, path: &str, body
 }
 
 /// The bodies that the Python client would send.
-pub fn bodies(rows: &[Vec<f32>], digits: Digits) -> Vec<Vec<u8>> {
-    rows.chunks(BATCH).enumerate().map(|(batch, rows)| body(batch, rows, digits)).collect()
+pub fn bodies(rows: &[Vec<f32>], form: Form) -> Vec<Vec<u8>> {
+    rows.chunks(BATCH).enumerate().map(|(batch, rows)| body(batch, rows, form)).collect()
 }
 
 /// About 500 queries, spread over the rows.
-pub fn queries(rows: &[Vec<f32>], digits: Digits) -> Vec<Vec<u8>> {
-    rows.iter().step_by(rows.len().div_ceil(500)).map(|row| query(row, digits)).collect()
+pub fn queries(rows: &[Vec<f32>], form: Form) -> Vec<Vec<u8>> {
+    rows.iter().step_by(rows.len().div_ceil(500)).map(|row| query(row, form)).collect()
 }
 
-fn body(batch: usize, rows: &[Vec<f32>], digits: Digits) -> Vec<u8> {
+fn body(batch: usize, rows: &[Vec<f32>], form: Form) -> Vec<u8> {
     let points: Vec<String> = rows
         .iter()
         .enumerate()
@@ -164,21 +169,29 @@ fn body(batch: usize, rows: &[Vec<f32>], digits: Digits) -> Vec<u8> {
             format!(
                 r#"{{"id":{},"vector":{},"payload":{{"batch":{batch}}}}}"#,
                 batch * BATCH + row,
-                numbers(vector, digits)
+                vector_text(vector, form)
             )
         })
         .collect();
     format!(r#"{{"points":[{}]}}"#, points.join(",")).into_bytes()
 }
 
-fn query(vector: &[f32], digits: Digits) -> Vec<u8> {
-    format!(r#"{{"query":{},"limit":10}}"#, numbers(vector, digits)).into_bytes()
+fn query(vector: &[f32], form: Form) -> Vec<u8> {
+    format!(r#"{{"query":{},"limit":10}}"#, numbers(vector, form)).into_bytes()
 }
 
-fn numbers(vector: &[f32], digits: Digits) -> String {
-    let numbers: Vec<String> = match digits {
-        Digits::Long => vector.iter().map(|&value| f64::from(value).to_string()).collect(),
-        Digits::Short => vector.iter().map(f32::to_string).collect(),
+fn vector_text(vector: &[f32], form: Form) -> String {
+    if form != Form::Base64 {
+        return numbers(vector, form);
+    }
+    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+    format!("\"{}\"", STANDARD.encode(bytes))
+}
+
+fn numbers(vector: &[f32], form: Form) -> String {
+    let numbers: Vec<String> = match form {
+        Form::Long => vector.iter().map(|&value| f64::from(value).to_string()).collect(),
+        Form::Short | Form::Base64 => vector.iter().map(f32::to_string).collect(),
     };
     format!("[{}]", numbers.join(","))
 }

@@ -1,5 +1,6 @@
 //! The asynchronous half of every request: key, origin, admission, body, deadline; then a thread for the handler.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use axum::routing::{MethodFilter, on};
 use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::block_in_place;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -174,10 +176,14 @@ async fn answer(
     }
 }
 
-/// Runs the handler on a thread that may block; `frames` become the body of the call there.
+/// Runs the handler where it may block; `frames` become the body of the call there.
 ///
-/// The permits move onto that thread: when a client goes away or its time is up, the work begun still counts until
-/// it is done.
+/// A read runs on the thread that received it, which hands its other connections to a thread that waits: waking one
+/// thread for the work and another for the reply would take several times as long as a search. With a deadline it goes to
+/// a thread of its own all the same, because only then can the reply be earlier than the work's end.
+///
+/// The permits move into the work: when a client goes away or its time is up, what was begun still counts until it is
+/// done.
 async fn run(
     app: Arc<App>,
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
@@ -185,8 +191,9 @@ async fn run(
     mut call: Call,
     frames: Vec<Bytes>,
 ) -> Result<Reply, RestError> {
+    let here = route.access == Access::Read && call.query.timeout_s.is_none();
     let threads = if route.access == Access::Write { app.write_threads.clone() } else { Handle::current() };
-    let job = threads.spawn_blocking(move || {
+    let job = move || {
         // Here, because copying megabytes takes a moment that the threads of the runtime do not have.
         call.body = app.body_buffers.join(&frames);
         drop(frames);
@@ -194,8 +201,13 @@ async fn run(
         app.body_buffers.give_back(call.body);
         drop(permits);
         reply
-    });
-    match job.await {
+    };
+    if here {
+        // What a panic leaves behind is dropped unread.
+        let job = AssertUnwindSafe(|| block_in_place(job));
+        return catch_unwind(job).unwrap_or(Err(RestError::Panicked));
+    }
+    match threads.spawn_blocking(job).await {
         Ok(reply) => reply,
         Err(error) if error.is_panic() => Err(RestError::Panicked),
         Err(_) => Err(RestError::Stopping),

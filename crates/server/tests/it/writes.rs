@@ -243,3 +243,40 @@ fn cosine_vectors_come_back_with_length_one() {
         ("GET", "/collections/c/points/1", "", 200, json!({"result": {"vector": [0.6, 0.8]}})),
     ]);
 }
+
+#[test]
+fn vectors_in_base64_are_the_vectors_they_say() {
+    let server = Server::start(&[]);
+    server.ok(
+        "PUT",
+        "/collections/c",
+        json!({"vectors": {"a": {"size": 2, "distance": "Euclid"}, "b": {"size": 1, "distance": "Euclid"}}}),
+    );
+    server.ok("PUT", "/collections/one", json!({"vectors": {"size": 2, "distance": "Dot"}}));
+    // 1.0 and 8.0; -0.5.
+    let (pair, half) = ("AACAPwAAAEE=", "AAAAvw==");
+    let written = |path: &str, body: Value| server.ok("PUT", &format!("/collections/{path}?wait=true"), body);
+    written("one/points", json!({"points": [{"id": 1, "vector": pair}, {"id": 2, "vector": [0.5, 0.5]}]}));
+    written("one/points", json!({"batch": {"ids": [3], "vectors": [pair]}}));
+    written("c/points", json!({"points": [{"id": 1, "vector": {"a": pair, "b": [2.0]}}]}));
+    written("c/points/vectors", json!({"points": [{"id": 1, "vector": {"b": half}}]}));
+    // An escape is for the general parser.
+    server.play(&[(
+        "PUT",
+        "/collections/one/points?wait=true",
+        r#"{"points":[{"id":4,"vector":"AACAPwAA\u0041EE="}]}"#,
+        200,
+        json!({}),
+    )]);
+    let ids = [
+        ("one", 1, json!([1.0, 8.0])),
+        ("one", 2, json!([0.5, 0.5])),
+        ("one", 3, json!([1.0, 8.0])),
+        ("one", 4, json!([1.0, 8.0])),
+        ("c", 1, json!({"a": [1.0, 8.0], "b": [-0.5]})),
+    ];
+    for (collection, id, vector) in ids {
+        let point = server.ok("GET", &format!("/collections/{collection}/points/{id}"), json!(null));
+        assert_eq!(point["vector"], vector, "{collection} {id}");
+    }
+}

@@ -1,17 +1,20 @@
 //! The body of an upsert, read in one pass over its bytes.
 //!
 //! The reader knows the usual forms: the keys of the dialect, each once and spelled without escapes, vectors as lists of
-//! numbers. Ids, payloads and all small parts go through the general parser, one value at a time. Whatever it does not
+//! numbers or in base64. Ids, payloads and all small parts go through the general parser, one value at a time. Whatever it does not
 //! know, it leaves: the general parser then reads the whole body again, and what is wrong with a body is said by that
 //! one alone. So the two cannot disagree but on a body that both take, and that they agree there is tested.
 
 use dvse_types::{NESTING_MAX, Payload, PointId, depth};
+use memchr::memchr;
 use serde::de::DeserializeOwned;
 
 use super::body::{BatchBody, PointBody, UpsertBody};
 use crate::error::RestError;
 use crate::rest::fields::{IdBody, Unavailable};
-use crate::rest::vectors::{BatchVectorsBody, VectorBody, VectorsBody, read_numbers, skip_space};
+use crate::rest::vectors::{
+    BatchVectorsBody, VectorBody, VectorsBody, read_base64, read_numbers, skip_space,
+};
 
 /// Reads the body of an upsert.
 ///
@@ -77,13 +80,19 @@ impl<'t> Reader<'t> {
         Some(BatchBody { ids: ids?, vectors: vectors?, payloads })
     }
 
-    /// The vectors of one point: a list of numbers, or such lists by name.
+    /// The vectors of one point: one vector, or such by name.
     fn vectors(&mut self) -> Option<VectorsBody> {
-        if self.next() == Some(b'[') {
+        if matches!(self.next(), Some(b'[' | b'"')) {
             return Some(VectorsBody::Single(self.vector()?));
         }
         let mut named = Vec::new();
-        self.object(|reader, key| add(&mut named, key, reader.vector()?))?;
+        self.object(|reader, key| {
+            // Beside these a text is part of a document.
+            if matches!(key, b"text" | b"model" | b"image" | b"object") && reader.next() == Some(b'"') {
+                return None;
+            }
+            add(&mut named, key, reader.vector()?)
+        })?;
         // An object with these two is a sparse vector, which is refused elsewhere.
         let is_sparse =
             named.iter().any(|(name, _)| name == "indices") && named.iter().any(|(name, _)| name == "values");
@@ -100,10 +109,25 @@ impl<'t> Reader<'t> {
         Some(BatchVectorsBody::Named(named))
     }
 
+    /// A list of numbers, or a text in base64.
     fn vector(&mut self) -> Option<VectorBody> {
+        if self.next() == Some(b'"') {
+            return self.base64();
+        }
         let mut vector = Vec::with_capacity(self.numbers);
         self.at = skip_space(self.text, read_numbers(self.text, self.at, &mut vector)?);
         self.numbers = vector.len();
+        Some(VectorBody::Dense(vector))
+    }
+
+    fn base64(&mut self) -> Option<VectorBody> {
+        self.take_here(b'"')?;
+        let rest = self.rest()?;
+        // An escape or a control character before the end is none of base64.
+        let text = rest.get(..memchr(b'"', rest)?)?;
+        let vector = read_base64(text).ok()?;
+        self.at += text.len();
+        self.take(b'"')?;
         Some(VectorBody::Dense(vector))
     }
 
@@ -156,7 +180,7 @@ impl<'t> Reader<'t> {
         self.take(b'{')?;
         if self.next() != Some(b'}') {
             loop {
-                let key = self.key()?;
+                let key = self.string()?;
                 self.take(b':')?;
                 member(self, key)?;
                 if self.next() != Some(b',') {
@@ -169,7 +193,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A string without escapes and control characters.
-    fn key(&mut self) -> Option<&'t [u8]> {
+    fn string(&mut self) -> Option<&'t [u8]> {
         self.take_here(b'"')?;
         let rest = self.rest()?;
         let len = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;

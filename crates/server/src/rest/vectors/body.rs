@@ -8,9 +8,10 @@ use std::fmt;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::base64::read_base64;
 use crate::rest::fields::Unavailable;
 
-/// One vector: a list of numbers, or a text to embed.
+/// One vector: numbers, as a list or in base64, or a text to embed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum VectorBody {
     /// The numbers.
@@ -98,6 +99,10 @@ impl<'de> Deserialize<'de> for Element {
     }
 }
 
+fn read_text<E: de::Error>(text: &str) -> Result<VectorBody, E> {
+    read_base64(text.as_bytes()).map(VectorBody::Dense).map_err(de::Error::custom)
+}
+
 fn read_dense<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Vec<f32>, A::Error> {
     let mut vector = Vec::with_capacity(list.size_hint().unwrap_or(0).min(4_096));
     while let Some(Element(value)) = list.next_element()? {
@@ -120,7 +125,9 @@ impl<'de> Deserialize<'de> for Entry {
             type Value = Entry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a vector: a list of numbers, or an object with text and model")
+                f.write_str(
+                    "a vector: a list of numbers, their bytes in base64, or an object with text and model",
+                )
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Entry, E> {
@@ -149,7 +156,8 @@ impl<'de> Deserialize<'de> for Entry {
 
 /// Reads an object that is either a document or holds vectors by name; refuses the forms there are not.
 ///
-/// A vector may well be called `text` or `indices`: what stands beside the key decides.
+/// A vector may well be called `text` or `indices`: what stands beside the key decides. Only in base64 it cannot be called
+/// `text`, `model`, `image` or `object`, because there a text means something else.
 fn read_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<VectorsBody, A::Error> {
     let mut named: Vec<(String, VectorBody)> = Vec::new();
     let (mut text, mut model) = (None, None);
@@ -170,15 +178,8 @@ fn read_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<VectorsBody, A::Err
             ("image" | "object", Entry::Text(_)) => {
                 return Err(de::Error::custom("only text can be embedded in this version"));
             }
-            (_, Entry::Vector(vector)) => {
-                if named.iter().any(|(name, _)| *name == key) {
-                    return Err(de::Error::custom(format_args!("vector {key:?} comes twice")));
-                }
-                named.push((key, vector));
-            }
-            (_, Entry::Text(_)) => {
-                return Err(de::Error::custom(format_args!("{key:?} is a text where a vector is expected")));
-            }
+            (_, Entry::Vector(vector)) => add_named(&mut named, key, vector)?,
+            (_, Entry::Text(text)) => add_named(&mut named, key, read_text(&text)?)?,
             (_, Entry::Other(what)) => {
                 return Err(de::Error::custom(format_args!("{key:?} is {what} where a vector is expected")));
             }
@@ -203,6 +204,14 @@ fn read_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<VectorsBody, A::Err
     }
 }
 
+fn add_named<T, E: de::Error>(named: &mut Vec<(String, T)>, name: String, value: T) -> Result<(), E> {
+    if named.iter().any(|(other, _)| *other == name) {
+        return Err(de::Error::custom(format_args!("vector {name:?} comes twice")));
+    }
+    named.push((name, value));
+    Ok(())
+}
+
 impl<'de> Deserialize<'de> for VectorsBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct VectorsVisitor;
@@ -211,8 +220,13 @@ impl<'de> Deserialize<'de> for VectorsBody {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "a list of numbers, an object with text and model, or an object of vectors by name",
+                    "a list of numbers, their bytes in base64, an object with text and model, or an object of \
+                     vectors by name",
                 )
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<VectorsBody, E> {
+                Ok(VectorsBody::Single(read_text(text)?))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<VectorsBody, A::Error> {
@@ -231,7 +245,7 @@ impl<'de> Deserialize<'de> for VectorBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Entry::deserialize(deserializer)? {
             Entry::Vector(vector) => Ok(vector),
-            Entry::Text(_) => Err(de::Error::custom("a text stands where a vector is expected")),
+            Entry::Text(text) => read_text(&text),
             Entry::Other(what) => {
                 Err(de::Error::custom(format_args!("{what} stands where a vector is expected")))
             }
@@ -257,10 +271,7 @@ impl<'de> Deserialize<'de> for BatchVectorsBody {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BatchVectorsBody, A::Error> {
                 let mut named: Vec<(String, Vec<VectorBody>)> = Vec::new();
                 while let Some((key, vectors)) = map.next_entry::<String, Vec<VectorBody>>()? {
-                    if named.iter().any(|(name, _)| *name == key) {
-                        return Err(de::Error::custom(format_args!("vector {key:?} comes twice")));
-                    }
-                    named.push((key, vectors));
+                    add_named(&mut named, key, vectors)?;
                 }
                 Ok(BatchVectorsBody::Named(named))
             }

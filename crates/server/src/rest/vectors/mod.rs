@@ -1,8 +1,10 @@
-//! Vectors as they come in: numbers, or text that this node embeds.
+//! Vectors as they come in: numbers, as text or in base64, or text that this node embeds.
 
+mod base64;
 mod body;
 mod numbers;
 
+pub use base64::read_base64;
 pub use body::{BatchVectorsBody, VectorBody, VectorsBody};
 pub use numbers::{read_numbers, skip_space};
 

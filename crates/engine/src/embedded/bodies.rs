@@ -1,0 +1,30 @@
+//! Memory for bodies of log records, used again.
+
+use parking_lot::Mutex;
+
+/// Buffers kept for later: about as many as there are writers at once. Memory that is new for each batch has to be
+/// cleared by the kernel page by page, which took longer than encoding the batch.
+const KEPT_MAX: usize = 4;
+
+/// A larger buffer is given back to the system.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// Buffers that are not in use.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    idle: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Bodies {
+    /// A buffer with whatever it last held.
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.idle.lock().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, body: Vec<u8>) {
+        let mut idle = self.idle.lock();
+        if idle.len() < KEPT_MAX && body.capacity() <= KEPT_BYTES_MAX {
+            idle.push(body);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use dvse_types::Metric;
 
+use crate::hnsw::SealedHnsw;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::SectionSink;
@@ -92,6 +93,34 @@ pub trait AnnIndex: Send + Sync {
         scratch: &mut Scratch,
         out: &mut Vec<Neighbor>,
     ) -> Result<SearchStats, SearchError>;
+
+    /// The index as a sealed graph, if it is one: another graph can take over its lists.
+    fn as_hnsw(&self) -> Option<&SealedHnsw> {
+        None
+    }
+
+    /// Whether [`AnnIndex::scan`] has compact codes to compare.
+    fn has_codes(&self) -> bool {
+        false
+    }
+
+    /// Finds the nearest rows of `set` among those covered by comparing compact codes of all of them, and what is near
+    /// in full; like [`AnnIndex::search`] otherwise, but `max_distances` is not looked at. `None` where the index has no
+    /// such codes, or not for so many neighbours.
+    ///
+    /// # Errors
+    /// [`SearchError`] when the query does not fit the index; `out` is empty then.
+    fn scan(
+        &self,
+        _query: &[f32],
+        _params: &SearchParams,
+        _set: RowSet<'_>,
+        _scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Option<SearchStats>, SearchError> {
+        out.clear();
+        Ok(None)
+    }
 
     /// Writes the index (not the rows) as sections.
     ///

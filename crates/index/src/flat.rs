@@ -93,18 +93,7 @@ impl<V: VectorView, K: Kernel> Op for ScanOp<'_, V, K> {
             return stats;
         }
         self.beam.batch.clear();
-        match self.set {
-            RowSet::All | RowSet::Below(_) => {
-                let end =
-                    if let RowSet::Below(end) = self.set { self.range.end.min(end) } else { self.range.end };
-                for row in self.range.start..end {
-                    push(&computer, self.beam, row, &mut stats);
-                }
-            }
-            RowSet::Bitmap(words) => {
-                for_each_set_bit(words, self.range, |row| push(&computer, self.beam, row, &mut stats));
-            }
-        }
+        self.set.for_each_within(self.range, |row| push(&computer, self.beam, row, &mut stats));
         flush(&computer, self.beam, &mut stats);
         stats
     }
@@ -128,22 +117,6 @@ fn flush<C: DistanceComputer>(computer: &C, beam: &mut Beam, stats: &mut SearchS
     beam.pool.merge(&mut beam.fresh);
     stats.distances += beam.batch.len() as u64;
     beam.batch.clear();
-}
-
-/// Calls `f` with each set bit within `range`, ascending.
-fn for_each_set_bit(words: &[u64], range: Range<u32>, mut f: impl FnMut(u32)) {
-    let first = (range.start / 64) as usize;
-    let last = (range.end as usize).div_ceil(64).min(words.len());
-    for (index, word) in words.iter().enumerate().take(last).skip(first) {
-        let mut word = *word;
-        while word != 0 {
-            let row = index as u32 * 64 + word.trailing_zeros();
-            word &= word - 1;
-            if range.contains(&row) {
-                f(row);
-            }
-        }
-    }
 }
 
 impl AnnIndex for FlatIndex {

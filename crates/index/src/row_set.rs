@@ -1,5 +1,7 @@
 //! Which rows may appear in a result.
 
+use std::ops::Range;
+
 /// The rows a search may return.
 ///
 /// A row outside the set is hidden from the result but still leads the traversal on: hiding never disconnects the
@@ -24,6 +26,43 @@ impl RowSet<'_> {
             RowSet::Below(end) => row < *end,
             RowSet::Bitmap(words) => {
                 words.get((row >> 6) as usize).is_some_and(|word| word >> (row & 63) & 1 != 0)
+            }
+        }
+    }
+
+    /// Calls `visit` with each row of the set within a range, ascending.
+    #[inline(always)]
+    pub(crate) fn for_each_within(&self, range: Range<u32>, mut visit: impl FnMut(u32)) {
+        match self {
+            RowSet::All => range.for_each(visit),
+            RowSet::Below(end) => (range.start..range.end.min(*end)).for_each(visit),
+            RowSet::Bitmap(words) => {
+                let first = (range.start / 64) as usize;
+                let last = (range.end as usize).div_ceil(64).min(words.len());
+                for (index, word) in words.iter().enumerate().take(last).skip(first) {
+                    let mut word = *word;
+                    while word != 0 {
+                        let row = index as u32 * 64 + word.trailing_zeros();
+                        word &= word - 1;
+                        if range.contains(&row) {
+                            visit(row);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many rows below `rows` are in the set.
+    pub(crate) fn count_below(&self, rows: u32) -> u32 {
+        match self {
+            RowSet::All => rows,
+            RowSet::Below(end) => rows.min(*end),
+            RowSet::Bitmap(words) => {
+                let whole = (rows / 64) as usize;
+                let full: u32 = words.iter().take(whole).map(|word| word.count_ones()).sum();
+                let rest = words.get(whole).map_or(0, |word| word & ((1 << (rows % 64)) - 1));
+                full + rest.count_ones()
             }
         }
     }

@@ -10,4 +10,4 @@ mod plan;
 pub use compile::InvalidFilter;
 pub(crate) use compile::{CompiledFilter, Node, check as check_filter};
 pub(crate) use evaluate::Matcher;
-pub(crate) use plan::{FilterPlan, plan};
+pub(crate) use plan::{FilterPlan, PlanFacts};

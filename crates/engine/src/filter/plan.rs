@@ -3,8 +3,10 @@
 /// A strategy for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FilterPlan {
-    /// Compare with every row that passes.
+    /// Compare with every row that passes, in full.
     Exhaustive,
+    /// Compare with every row that passes by its compact code, and in full where that is near.
+    Coded,
     /// Walk the graph and hide the rows that do not pass. After `max_distances` comparisons the walk has cost what
     /// comparing with every row that passes costs, and that is done instead.
     InGraph {
@@ -13,19 +15,55 @@ pub(crate) enum FilterPlan {
     },
 }
 
+/// What a plan depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanFacts {
+    /// Rows that pass, exactly.
+    pub(crate) passing: u32,
+    /// Rows of the graph.
+    pub(crate) linked: u32,
+    /// Whether the graph's rows have compact codes.
+    pub(crate) codes: bool,
+    /// Values of a vector.
+    pub(crate) dim: usize,
+    /// Candidates a walk keeps.
+    pub(crate) ef: usize,
+    /// Fewer rows than this are not walked.
+    pub(crate) full_scan_rows: usize,
+}
+
 /// Comparisons a walk needs for each candidate it keeps, over the whole graph: measured on graphs of 16 links
 /// (docs/adr/0006-engine-segments-and-views.md).
-const DISTANCES_A_CANDIDATE: u64 = 12;
+const DISTANCES_A_CANDIDATE: f64 = 12.0;
 
-/// Chooses by the exact number of rows that pass: a walk that must gather `ef` passing candidates sees about
-/// `ef / selectivity` rows.
-pub(crate) fn plan(passing: u32, linked: u32, ef: usize, full_scan_rows: usize) -> FilterPlan {
-    let walk = (ef as u64).saturating_mul(DISTANCES_A_CANDIDATE).saturating_mul(u64::from(linked))
-        / u64::from(passing.max(1));
-    if (passing as usize) < full_scan_rows || walk >= u64::from(passing) {
-        FilterPlan::Exhaustive
-    } else {
-        FilterPlan::InGraph { max_distances: u64::from(passing) }
+/// The power of the inverse selectivity by which comparisons grow. It is above 1: rows that pass are not found one after
+/// the other (docs/adr/0011-filters-and-upkeep.md).
+const SELECTIVITY_POWER: f64 = 1.5;
+
+/// A comparison of a walk costs so many of a scan, where both read codes: a scan knows what comes next
+/// (docs/adr/0011-filters-and-upkeep.md).
+const WALK_TO_SCAN: u64 = 3;
+
+/// Rows of no more than so many values together are compared in full at once: making a query ready for codes, and
+/// comparing in full what is near, costs as much.
+const EXACT_VALUES_MAX: u64 = 64 << 10;
+
+impl PlanFacts {
+    /// Chooses by the exact number of rows that pass: a walk that must gather `ef` passing candidates sees
+    /// the more rows the fewer pass.
+    pub(crate) fn plan(&self) -> FilterPlan {
+        let passing = u64::from(self.passing);
+        let ratio = if self.codes { WALK_TO_SCAN } else { 1 };
+        let sparsity = f64::from(self.linked.max(self.passing)) / f64::from(self.passing.max(1));
+        let distances = self.ef as f64 * DISTANCES_A_CANDIDATE * sparsity.powf(SELECTIVITY_POWER);
+        let walk = distances * ratio as f64;
+        if (self.passing as usize) >= self.full_scan_rows && walk < passing as f64 {
+            FilterPlan::InGraph { max_distances: passing / ratio }
+        } else if self.codes && passing * self.dim as u64 > EXACT_VALUES_MAX {
+            FilterPlan::Coded
+        } else {
+            FilterPlan::Exhaustive
+        }
     }
 }
 
@@ -35,16 +73,27 @@ mod tests {
 
     #[test]
     fn few_rows_are_compared_and_many_are_walked() {
-        for (passing, linked, ef, full_scan_rows, expect) in [
-            (0, 100_000, 64, 2_000, FilterPlan::Exhaustive),
-            (1_999, 2_000, 1, 2_000, FilterPlan::Exhaustive),
-            (5_000, 100_000, 64, 2_000, FilterPlan::Exhaustive),
-            (50_000, 100_000, 64, 2_000, FilterPlan::InGraph { max_distances: 50_000 }),
-            (100_000, 100_000, 64, 2_000, FilterPlan::InGraph { max_distances: 100_000 }),
-            (100_000, 100_000, 100_000, 2_000, FilterPlan::Exhaustive),
-            (100, 100, usize::MAX, 0, FilterPlan::Exhaustive),
+        for (passing, linked, ef, full_scan_rows, expect, with_codes) in [
+            (0, 100_000, 64, 2_000, FilterPlan::Exhaustive, FilterPlan::Exhaustive),
+            (500, 100_000, 64, 2_000, FilterPlan::Exhaustive, FilterPlan::Exhaustive),
+            (1_999, 2_000, 1, 2_000, FilterPlan::Exhaustive, FilterPlan::Coded),
+            (5_000, 100_000, 64, 2_000, FilterPlan::Exhaustive, FilterPlan::Coded),
+            (20_000, 100_000, 64, 2_000, FilterPlan::InGraph { max_distances: 20_000 }, FilterPlan::Coded),
+            (
+                50_000,
+                100_000,
+                64,
+                2_000,
+                FilterPlan::InGraph { max_distances: 50_000 },
+                FilterPlan::InGraph { max_distances: 16_666 },
+            ),
+            (100_000, 100_000, 100_000, 2_000, FilterPlan::Exhaustive, FilterPlan::Coded),
+            (100, 100, usize::MAX, 0, FilterPlan::Exhaustive, FilterPlan::Exhaustive),
         ] {
-            assert_eq!(plan(passing, linked, ef, full_scan_rows), expect, "{passing} of {linked}, ef {ef}");
+            for (codes, expect) in [(false, expect), (true, with_codes)] {
+                let facts = PlanFacts { passing, linked, codes, dim: 128, ef, full_scan_rows };
+                assert_eq!(facts.plan(), expect, "{facts:?}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use dvse_index::{Neighbor, RowSet, Scratch, SearchParams, SearchStats};
 use dvse_types::{Hit, SearchResult};
 
-use crate::filter::{CompiledFilter, FilterPlan, Matcher, plan};
+use crate::filter::{CompiledFilter, FilterPlan, Matcher, PlanFacts};
 use crate::live_rows::count_ones;
 use crate::segment::{SegmentState, VectorsRef};
 use crate::view::SearchError;
@@ -66,17 +66,34 @@ impl SegmentQuery<'_> {
         let k = self.k.min(passing as usize);
         let mut found = Vec::new();
         let graph = if self.exact { None } else { vectors.graph };
-        if let Some(graph) = graph
-            && let FilterPlan::InGraph { max_distances } =
-                plan(passing, graph.covered().min(visible), self.ef, self.full_scan_rows)
-        {
-            let params = SearchParams { k, ef: self.ef, max_distances };
-            let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
-            add(result, &walked);
-            if !walked.stopped_early {
-                self.add_tail(vectors, walked.covered..visible, k, set, scratch, &mut found, result)?;
-                // Fewer than there are: some rows cannot be reached under this filter.
-                if found.len() >= k {
+        if let Some(graph) = graph {
+            let facts = PlanFacts {
+                passing,
+                linked: graph.covered().min(visible),
+                codes: graph.has_codes(),
+                dim: self.query.len(),
+                ef: self.ef,
+                full_scan_rows: self.full_scan_rows,
+            };
+            let mut plan = facts.plan();
+            if let FilterPlan::InGraph { max_distances } = plan {
+                let params = SearchParams { k, ef: self.ef, max_distances };
+                let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
+                add(result, &walked);
+                if !walked.stopped_early {
+                    self.add_tail(vectors, walked.covered..visible, k, set, scratch, &mut found, result)?;
+                    // Fewer than there are: some rows cannot be reached under this filter.
+                    if found.len() >= k {
+                        return Ok(found);
+                    }
+                }
+                plan = if facts.codes { FilterPlan::Coded } else { FilterPlan::Exhaustive };
+            }
+            if plan == FilterPlan::Coded {
+                let params = SearchParams::new(k, self.ef);
+                if let Some(scanned) = graph.scan(self.query, &params, set, scratch, &mut found)? {
+                    add(result, &scanned);
+                    self.add_tail(vectors, scanned.covered..visible, k, set, scratch, &mut found, result)?;
                     return Ok(found);
                 }
             }

@@ -12,7 +12,7 @@ use super::search::{SketchTarget, Target};
 use super::sections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::candidates::ROWS_MAX;
-use crate::graph::adjacency::Adjacency;
+use crate::graph::adjacency::{Adjacency, Entry};
 use crate::graph::growing::GrowingGraph;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
@@ -33,7 +33,7 @@ use crate::vectors::{Rows, VectorView, with_rows};
 /// A deleted row stays in the graph as a way to others and is hidden by the [`RowSet`]; it goes when the segment is
 /// rebuilt.
 pub struct GrowingHnsw {
-    rows: Rows,
+    pub(super) rows: Rows,
     metric: Metric,
     params: HnswParams,
     level: Level,
@@ -42,7 +42,7 @@ pub struct GrowingHnsw {
     sketches: OnceLock<GrowingSketches>,
     /// Held while they are learned.
     learning: Mutex<()>,
-    linker: Mutex<Linker>,
+    pub(super) linker: Mutex<Linker>,
 }
 
 /// Rows linked by full comparisons before a transform is learned from them. Where all rows are known from the start it
@@ -80,6 +80,9 @@ pub enum LinkError {
         /// Rows it was made for.
         rows_max: u32,
     },
+    /// A graph was to be taken over that is of another kind or over other rows.
+    #[error("the lists of that graph are of no use here")]
+    Foreign,
     /// There is no memory for the sketch of another row.
     #[error("cannot make another sketch: {0}")]
     Memory(dvse_simd::Full),
@@ -167,15 +170,7 @@ impl GrowingHnsw {
             loop {
                 let linked = self.graph.linked();
                 let sketches = self.link_sketches(linked, pool)?;
-                let space = LinkSpace {
-                    graph: &self.graph,
-                    rows,
-                    metric: self.metric,
-                    level: self.level,
-                    params: &self.params,
-                    pool,
-                    sketches,
-                };
+                let space = self.link_space(rows, pool, sketches);
                 let mut end = batch_end(linked, self.params.batch_max);
                 if end > upto {
                     if !flush || linked >= upto {
@@ -197,6 +192,17 @@ impl GrowingHnsw {
         Ok(LinkProgress { linked: self.graph.linked(), done: true })
     }
 
+    /// What linking works on.
+    pub(super) fn link_space<'a, V>(
+        &'a self,
+        rows: &'a V,
+        pool: &'a rayon::ThreadPool,
+        sketches: Option<&'a GrowingSketches>,
+    ) -> LinkSpace<'a, V> {
+        let (metric, level, params) = (self.metric, self.level, &self.params);
+        LinkSpace { graph: &self.graph, rows, metric, level, params, pool, sketches }
+    }
+
     /// Makes sketches of the rows that have none, on the calling thread, so that searches compare them by sketch before
     /// they are linked. Cheap (about a microsecond a row), but for the one call in a graph's life that learns the
     /// transform: some ten milliseconds at 384 dimensions. For whoever appends rows; linking does the same.
@@ -208,7 +214,7 @@ impl GrowingHnsw {
     }
 
     /// The sketches, up to date with the rows there are: learned first where it is time for it.
-    fn sketch<V: VectorView>(
+    pub(super) fn sketch<V: VectorView>(
         &self,
         rows: &V,
         pool: Option<&rayon::ThreadPool>,
@@ -263,6 +269,35 @@ impl GrowingHnsw {
     }
 }
 
+impl GrowingHnsw {
+    fn target<'a, V: VectorView>(&'a self, entry: Option<Entry>, rows: &'a V) -> Target<'a, GrowingGraph, V> {
+        let (metric, level, traversal) = (self.metric, self.level, self.params.traversal);
+        Target { graph: &self.graph, entry, rows, metric, level, traversal }
+    }
+}
+
+/// What a search reads of the sketches.
+fn sketched<'a>(
+    entry: Option<Entry>,
+    sketches: Option<&'a GrowingSketches>,
+    entries: Option<&'a Entries>,
+    codes: Option<&'a dvse_simd::Rows<'a>>,
+) -> Option<SketchTarget<'a, dvse_simd::Rows<'a>>> {
+    let (sketches, entries, codes) = (sketches?, entries?, codes?);
+    let encoded = codes.len() as u32;
+    // Sketches that were learned a moment ago may not reach the rows that are linked.
+    (encoded >= entry.map_or(0, |entry| entry.limit)).then(|| SketchTarget {
+        codes,
+        parts: SketchParts {
+            transform: sketches.transform(),
+            entries,
+            tuning: sketches.tuning(),
+            space: sketches.space(),
+        },
+        encoded,
+    })
+}
+
 impl AnnIndex for GrowingHnsw {
     fn kind(&self) -> &'static str {
         "hnsw"
@@ -294,35 +329,35 @@ impl AnnIndex for GrowingHnsw {
         let sketches = self.sketches.get();
         let entries = sketches.map(GrowingSketches::entries);
         let codes = sketches.map(GrowingSketches::codes);
-        let target = match (sketches, &entries, &codes) {
-            // Sketches that were learned a moment ago may not reach the rows that are linked.
-            (Some(sketches), Some(entries), Some(codes))
-                if codes.len() as u32 >= entry.map_or(0, |entry| entry.limit) =>
-            {
-                Some(SketchTarget {
-                    codes,
-                    parts: SketchParts {
-                        transform: sketches.transform(),
-                        entries,
-                        tuning: sketches.tuning(),
-                        space: sketches.space(),
-                    },
-                    encoded: codes.len() as u32,
-                })
-            }
-            _ => None,
-        };
-        let sketched = target;
+        let sketched = sketched(entry, sketches, entries.as_deref(), codes.as_ref());
         with_rows!(&self.rows, rows => {
-            let target = Target {
-                graph: &self.graph,
-                entry,
-                rows,
-                metric: self.metric,
-                level: self.level,
-                traversal: self.params.traversal,
-            };
-            target.search(query, params, set, sketched.as_ref(), scratch, out)
+            self.target(entry, rows).search(query, params, set, sketched.as_ref(), scratch, out)
+        })
+    }
+
+    fn has_codes(&self) -> bool {
+        self.sketches.get().is_some()
+    }
+
+    fn scan(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Option<SearchStats>, SearchError> {
+        // In the order of a search.
+        let entry = self.graph.entry();
+        let sketches = self.sketches.get();
+        let entries = sketches.map(GrowingSketches::entries);
+        let codes = sketches.map(GrowingSketches::codes);
+        let Some(sketched) = sketched(entry, sketches, entries.as_deref(), codes.as_ref()) else {
+            out.clear();
+            return Ok(None);
+        };
+        with_rows!(&self.rows, rows => {
+            self.target(entry, rows).scan(query, params, set, &sketched, scratch, out)
         })
     }
 

@@ -24,7 +24,7 @@ pub(super) struct SketchWorker {
     adaptive: AdaptiveState,
     starts: Vec<(u32, f32)>,
     estimates: Vec<f32>,
-    prune: SketchSpaceScratch,
+    pub(super) prune: SketchSpaceScratch,
 }
 
 impl<V: VectorView> LinkSpace<'_, V> {

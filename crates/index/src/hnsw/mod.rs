@@ -2,6 +2,7 @@
 //!
 //! [`GrowingHnsw`] links rows while others search; [`SealedHnsw`] is the same arrays, read in place from sections.
 
+mod adopt;
 mod batch;
 mod growing;
 mod levels;

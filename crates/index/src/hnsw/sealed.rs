@@ -5,17 +5,19 @@ use dvse_types::Metric;
 
 use super::params::HnswParams;
 use super::search::{SketchTarget, Target};
-use super::sections::GraphSections;
+use super::sections::{GraphSections, SealedGraph};
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
+use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Traversal;
 use crate::graph::reach::count_reachable;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::{OpenIndexError, SectionSink, SectionSource};
+use crate::sketch::codes::SealedCodes;
 use crate::sketch::growing::space_of;
 use crate::sketch::search::SketchParts;
 use crate::sketch::sections::SketchSections;
-use crate::vectors::{MappedRows, VectorView};
+use crate::vectors::{MappedRows, MatrixView, VectorView};
 
 /// A sealed graph over sealed rows. Nothing is copied: both stay where they are mapped.
 #[derive(Debug)]
@@ -88,10 +90,41 @@ impl SealedHnsw {
         self.sections.params()
     }
 
+    pub(super) fn graph(&self) -> SealedGraph<'_> {
+        self.sections.graph()
+    }
+
     /// How many rows the entry leads to on layer 0.
     #[must_use]
     pub fn reachable(&self) -> u32 {
         count_reachable(&self.sections.graph())
+    }
+}
+
+impl SealedHnsw {
+    fn sketched<'a>(
+        &'a self,
+        codes: Option<&'a SealedCodes<'a>>,
+    ) -> Option<SketchTarget<'a, SealedCodes<'a>>> {
+        self.sketches.as_ref().zip(codes).map(|(sketches, codes)| SketchTarget {
+            codes,
+            parts: SketchParts {
+                transform: sketches.transform(),
+                entries: sketches.entries(),
+                tuning: sketches.tuning(),
+                space: space_of(self.metric, sketches.norm_max()),
+            },
+            encoded: self.sections.meta.rows,
+        })
+    }
+
+    fn target<'a>(
+        &self,
+        graph: &'a SealedGraph<'a>,
+        rows: &'a MatrixView<'a>,
+    ) -> Target<'a, SealedGraph<'a>, MatrixView<'a>> {
+        let (metric, level, traversal) = (self.metric, self.level, self.traversal);
+        Target { graph, entry: graph.entry(), rows, metric, level, traversal }
     }
 }
 
@@ -123,25 +156,33 @@ impl AnnIndex for SealedHnsw {
         let graph = self.sections.graph();
         let rows = self.rows.view();
         let codes = self.sketches.as_ref().map(SketchSections::codes);
-        let sketched = self.sketches.as_ref().zip(codes.as_ref()).map(|(sketches, codes)| SketchTarget {
-            codes,
-            parts: SketchParts {
-                transform: sketches.transform(),
-                entries: sketches.entries(),
-                tuning: sketches.tuning(),
-                space: space_of(self.metric, sketches.norm_max()),
-            },
-            encoded: self.sections.meta.rows,
-        });
-        let target = Target {
-            graph: &graph,
-            entry: crate::graph::adjacency::Adjacency::entry(&graph),
-            rows: &rows,
-            metric: self.metric,
-            level: self.level,
-            traversal: self.traversal,
-        };
-        target.search(query, params, set, sketched.as_ref(), scratch, out)
+        let sketched = self.sketched(codes.as_ref());
+        self.target(&graph, &rows).search(query, params, set, sketched.as_ref(), scratch, out)
+    }
+
+    fn has_codes(&self) -> bool {
+        self.sketches.is_some()
+    }
+
+    fn as_hnsw(&self) -> Option<&SealedHnsw> {
+        Some(self)
+    }
+
+    fn scan(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Option<SearchStats>, SearchError> {
+        let graph = self.sections.graph();
+        let rows = self.rows.view();
+        let codes = self.sketches.as_ref().map(SketchSections::codes);
+        match self.sketched(codes.as_ref()) {
+            Some(sketched) => self.target(&graph, &rows).scan(query, params, set, &sketched, scratch, out),
+            None => Ok(None),
+        }
     }
 
     /// Copies the sections as they are.

@@ -13,8 +13,13 @@ use crate::graph::beam_search::{
 use crate::row_set::RowSet;
 use crate::scratch::{Beam, Scratch};
 use crate::sketch::codes::CodeView;
+use crate::sketch::scan::SketchScan;
 use crate::sketch::search::{SketchParts, SketchSearch};
 use crate::vectors::VectorView;
+
+/// For more neighbours than this a scan compares rows in full: keeping the k least estimates would cost more than is
+/// spared.
+const SCAN_K_MAX: usize = 512;
 
 /// What a query is run against.
 pub(super) struct Target<'a, A, V> {
@@ -101,6 +106,41 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
             covered,
             stopped_early: counters.stopped_early,
         })
+    }
+}
+
+impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
+    /// Compares the codes of all rows of a set, and in full what is near.
+    pub(super) fn scan<C: CodeView>(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        sketches: &SketchTarget<'_, C>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Option<SearchStats>, SearchError> {
+        out.clear();
+        let (query, beam, sketch_scratch) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        if params.k == 0 || params.k > SCAN_K_MAX {
+            return Ok(None);
+        }
+        let distances = with_kernel!(self.metric, kernel => dispatch(self.level, SketchScan {
+            rows: self.rows,
+            codes: sketches.codes,
+            kernel,
+            parts: sketches.parts,
+            query,
+            k: params.k,
+            ef: params.ef,
+            range: 0..sketches.encoded,
+            set,
+            beam,
+            scratch: sketch_scratch,
+        }));
+        collect(beam, params.k, out);
+        let covered = sketches.encoded;
+        Ok(Some(SearchStats { distances, covered, ..SearchStats::default() }))
     }
 }
 

@@ -290,6 +290,11 @@ impl Adjacency for SealedGraph<'_> {
 }
 
 impl SealedGraph<'_> {
+    /// The top layer of a row.
+    pub(super) fn level(&self, row: u32) -> u8 {
+        self.levels.get(row as usize).copied().unwrap_or(0)
+    }
+
     /// Checks every id, level and offset against the sizes.
     fn check(&self) -> Result<(), OpenIndexError> {
         let rows = self.levels.len();

@@ -8,7 +8,8 @@
 //! The walk over sketches finds candidates; the few that matter are then compared exactly, in single precision.
 //!
 //! In reading order: [`Layout`], where each value lies; [`Transform`], what is learned, and [`fit`], how; [`SketchQuery`],
-//! a query made ready; [`SketchComputer`], estimates for the traversal; [`adaptive`], the search loop; [`rerank`].
+//! a query made ready; [`SketchComputer`], estimates for the traversal; [`adaptive`], the search loop, [`masked`], the same under
+//! a filter, and [`scan`], without a graph; [`rerank`].
 //!
 //! Sources: RaBitQ (Gao & Long 2024) for the length correction of the estimate; LeanVec (Tepper et al. 2024) for
 //! searching a projection and ranking anew in full; Al-Jazzazi et al. 2025 (distance-adaptive beam search) for the
@@ -24,8 +25,10 @@ pub(crate) mod fit;
 pub(crate) mod frontier;
 pub(crate) mod growing;
 pub(crate) mod layout;
+pub(crate) mod masked;
 pub(crate) mod query;
 pub(crate) mod rerank;
+pub(crate) mod scan;
 pub(crate) mod search;
 pub(crate) mod sections;
 pub(crate) mod transform;

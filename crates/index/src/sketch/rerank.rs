@@ -44,7 +44,8 @@ pub(crate) fn rerank_pool<I: Isa, V: VectorView, K: Kernel>(
     rerank_batch(computer, k, beam)
 }
 
-fn rerank_batch<I: Isa, V: VectorView, K: Kernel>(
+/// Leaves the best `k` rows of the beam's batch in its pool, with exact distances.
+pub(crate) fn rerank_batch<I: Isa, V: VectorView, K: Kernel>(
     computer: &RowComputer<'_, I, V, K>,
     k: usize,
     beam: &mut Beam,

@@ -10,8 +10,10 @@ use super::codes::CodeView;
 use super::computer::SketchComputer;
 use super::entries::Entries;
 use super::frontier::CANDIDATES_MAX;
+use super::masked::{MaskedQuery, MaskedState, masked_walk};
 use super::query::{SketchQuery, Space};
 use super::rerank::{rerank_frontier, rerank_pool};
+use super::scan::scan_set;
 use super::transform::Transform;
 use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer};
 use crate::graph::adjacency::Adjacency;
@@ -67,6 +69,7 @@ pub(crate) struct SketchParts<'a> {
 pub(crate) struct SketchScratch {
     pub(crate) query: SketchQuery,
     pub(crate) adaptive: AdaptiveState,
+    pub(crate) masked: MaskedState,
     starts: Vec<(u32, f32)>,
 }
 
@@ -96,7 +99,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
 
     fn run<I: Isa>(self, isa: I) -> Counters {
         let SketchParts { transform, entries, tuning, space } = self.parts;
-        let SketchScratch { query, adaptive, starts } = self.scratch;
+        let SketchScratch { query, adaptive, masked, starts } = self.scratch;
         let mut counters = Counters::default();
         isa.vectorize(|| {
             query.prepare(isa, transform, space, self.query);
@@ -109,9 +112,9 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             Space::Euclidean => THRESHOLD_PART,
             Space::Product { .. } => THRESHOLD_PART_PRODUCT,
         };
-        let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
-        // Of a query too long for a float the radius is infinite; without noise that would be no number.
-        let window = (deviations * tuning.noise * query.radius).min(f32::MAX);
+        let gamma = width.powf((part * tuning.slope).max(THRESHOLD_POWER_MIN));
+        let hops_max = HOPS_AT_LEAST + HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64;
+        let window = window_of(self.layer.ef, self.k, tuning, query);
         let unmasked = self.set.holds_all(self.layer.limit);
         let fits = self.k <= ADAPTIVE_K_MAX
             && self.layer.ef <= ADAPTIVE_EF_MAX
@@ -124,9 +127,9 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         if unmasked && fits {
             let walk = AdaptiveQuery {
                 k: self.k,
-                gamma: width.powf((part * tuning.slope).max(THRESHOLD_POWER_MIN)),
+                gamma,
                 limit: self.layer.limit,
-                hops_max: HOPS_AT_LEAST + HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64,
+                hops_max,
                 max_distances: self.layer.max_distances,
             };
             let visited = &mut self.beam.visited;
@@ -138,6 +141,25 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
                 let estimate_max = adaptive.nearest.worst() + window;
                 counters.distances +=
                     rerank_frontier(&exact, &adaptive.frontier, estimate_max, self.k, self.beam);
+                return counters;
+            }
+        }
+        if !unmasked && fits {
+            let passing = self.set.count_below(self.layer.limit);
+            let walk = MaskedQuery {
+                k: self.k,
+                gamma,
+                limit: self.layer.limit,
+                // As many rows more are walked over as the set is smaller.
+                hops_max: hops_max.saturating_mul(self.layer.limit.into()) / u64::from(passing.max(1)),
+                max_distances: self.layer.max_distances,
+                set: self.set,
+            };
+            let visited = &mut self.beam.visited;
+            masked_walk(self.graph, &computer, &walk, window, starts, visited, masked, &mut counters);
+            counters.distances += scan_set(&computer, self.tail.clone(), self.set, window, masked);
+            if masked.nearest.worst() < f32::INFINITY || counters.stopped_early {
+                counters.distances += masked.rerank(&exact, window, self.k, self.beam);
                 return counters;
             }
         }
@@ -154,6 +176,15 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         counters.distances += rerank_pool(&exact, window, self.k, self.beam);
         counters
     }
+}
+
+/// By how much an estimate may exceed the k-th least of an answer that is compared exactly.
+#[inline(always)]
+pub(crate) fn window_of(ef: usize, k: usize, tuning: Tuning, query: &SketchQuery) -> f32 {
+    let width = ef as f32 / k as f32;
+    let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
+    // Of a query too long for a float the radius is infinite; without noise that would be no number.
+    (deviations * tuning.noise * query.radius).min(f32::MAX)
 }
 
 /// Adds the rows of a range to the candidates where their estimate is near enough to matter.

@@ -1,0 +1,137 @@
+//! The scan: rows of a set compared one after the other, by their sketches first.
+//!
+//! A sketch is one or two cache lines where a row is dozens, so a scan of sketches with an exact comparison of what is
+//! near costs a tenth of a scan of rows. Where few rows pass a filter it beats every walk.
+
+use std::ops::Range;
+
+use dvse_simd::{Isa, Op};
+
+use super::codes::CodeView;
+use super::computer::SketchComputer;
+use super::masked::MaskedState;
+use super::search::{SketchParts, SketchScratch, window_of};
+use crate::computer::{Kernel, RowComputer};
+use crate::row_set::RowSet;
+use crate::scratch::Beam;
+use crate::vectors::VectorView;
+
+/// Rows estimated at a time, while those of the next block are asked for.
+const BLOCK_ROWS: usize = 64;
+
+/// Room that [`Isa::keys_below`] may overwrite past its end.
+const SLACK: usize = 16;
+
+/// A query; run, it leaves the nearest rows of the set in the beam's pool, compared exactly.
+pub(crate) struct SketchScan<'a, V, C, K> {
+    pub(crate) rows: &'a V,
+    pub(crate) codes: &'a C,
+    pub(crate) kernel: K,
+    pub(crate) parts: SketchParts<'a>,
+    /// Padded to the stride of the rows.
+    pub(crate) query: &'a [f32],
+    pub(crate) k: usize,
+    pub(crate) ef: usize,
+    /// Rows that have sketches.
+    pub(crate) range: Range<u32>,
+    pub(crate) set: RowSet<'a>,
+    pub(crate) beam: &'a mut Beam,
+    pub(crate) scratch: &'a mut SketchScratch,
+}
+
+impl<V: VectorView, C: CodeView, K: Kernel> Op for SketchScan<'_, V, C, K> {
+    /// Rows compared.
+    type Output = u64;
+
+    fn run<I: Isa>(self, isa: I) -> u64 {
+        let SketchScratch { query, masked, .. } = self.scratch;
+        isa.vectorize(|| query.prepare(isa, self.parts.transform, self.parts.space, self.query));
+        let computer = SketchComputer::new(isa, query, self.codes);
+        let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
+        let window = window_of(self.ef, self.k, self.parts.tuning, query);
+        masked.reset(self.k);
+        let scanned = scan_set(&computer, self.range, self.set, window, masked);
+        scanned + masked.rerank(&exact, window, self.k, self.beam)
+    }
+}
+
+/// Estimates all rows of a set within a range; those that can be among the nearest are left in the state.
+#[inline(never)]
+pub(crate) fn scan_set<I: Isa, C: CodeView>(
+    computer: &SketchComputer<'_, I, C>,
+    range: Range<u32>,
+    set: RowSet<'_>,
+    window: f32,
+    state: &mut MaskedState,
+) -> u64 {
+    let isa = computer.isa();
+    isa.vectorize(|| {
+        let mut scan = Scan {
+            computer,
+            isa,
+            window,
+            state,
+            blocks: [[0; BLOCK_ROWS]; 2],
+            filled: 0,
+            turn: 0,
+            scanned: 0,
+        };
+        set.for_each_within(range, |row| scan.push(row));
+        scan.finish()
+    })
+}
+
+/// Two blocks of rows: one is filled and asked for while the other is estimated.
+struct Scan<'a, 'b, I, C> {
+    computer: &'a SketchComputer<'b, I, C>,
+    isa: I,
+    window: f32,
+    state: &'a mut MaskedState,
+    blocks: [[u32; BLOCK_ROWS]; 2],
+    filled: usize,
+    turn: usize,
+    scanned: u64,
+}
+
+impl<I: Isa, C: CodeView> Scan<'_, '_, I, C> {
+    #[inline(always)]
+    fn push(&mut self, row: u32) {
+        self.computer.prefetch(row);
+        self.blocks[self.turn & 1][self.filled] = row;
+        self.filled += 1;
+        if self.filled == BLOCK_ROWS {
+            if self.turn > 0 {
+                self.estimate((self.turn - 1) & 1, BLOCK_ROWS);
+            }
+            self.turn += 1;
+            self.filled = 0;
+        }
+    }
+
+    fn finish(mut self) -> u64 {
+        if self.turn > 0 {
+            self.estimate((self.turn - 1) & 1, BLOCK_ROWS);
+        }
+        self.estimate(self.turn & 1, self.filled);
+        self.scanned
+    }
+
+    #[inline(always)]
+    fn estimate(&mut self, block: usize, count: usize) {
+        let rows = &self.blocks[block][..count];
+        let mut estimates = [0.0_f32; BLOCK_ROWS];
+        let estimates = &mut estimates[..count];
+        self.computer.estimate(rows, estimates);
+        self.scanned += count as u64;
+        let gate = self.state.nearest.worst() + self.window;
+        let mut survivors = [0_u32; BLOCK_ROWS + SLACK];
+        let kept = self.isa.keys_below(estimates, gate, &mut survivors);
+        for position in &survivors[..kept] {
+            let (row, estimate) = (rows[*position as usize], estimates[*position as usize]);
+            // What came before in this block may have lowered the bar.
+            if estimate <= self.state.nearest.worst() + self.window {
+                self.state.find(row, estimate, self.window);
+            }
+        }
+    }
+}

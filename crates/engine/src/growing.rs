@@ -22,12 +22,17 @@ pub(crate) const ROWS_BEYOND: u32 = 1 << 16;
 const LINK_BATCH_ROWS: u64 = 512;
 
 /// Rows in memory. One writer appends; readers take short read locks on tables, and none on vectors and graphs.
+///
+/// Each table has a lock of its own, held for one push: a writer stands back behind searches, and what it holds when its
+/// turn ends nobody can read until its next. A search takes `ids` and `payloads`, never the slower `lookup`.
 #[derive(Debug)]
 pub(crate) struct GrowingSegment {
     id: SegmentId,
     rows_max: u32,
     vectors: BTreeMap<VectorName, GrowingVectors>,
-    tables: RwLock<Tables>,
+    ids: RwLock<Vec<PointId>>,
+    lookup: RwLock<Lookup>,
+    payloads: RwLock<PayloadStore>,
     indexes: RwLock<BTreeMap<PayloadPath, GrowingFieldIndex>>,
 }
 
@@ -39,12 +44,11 @@ struct GrowingVectors {
     stride_bytes: u64,
 }
 
+/// From ids to rows.
 #[derive(Debug, Default)]
-struct Tables {
-    ids: Vec<PointId>,
+struct Lookup {
     nums: BTreeSet<(u64, u32)>,
     uuids: BTreeSet<(u128, u32)>,
-    payloads: PayloadStore,
 }
 
 /// The one handle that appends.
@@ -122,7 +126,9 @@ impl GrowingWriter {
             id,
             rows_max,
             vectors,
-            tables: RwLock::new(Tables::default()),
+            ids: RwLock::default(),
+            lookup: RwLock::default(),
+            payloads: RwLock::default(),
             indexes: RwLock::new(indexes),
         });
         Ok(GrowingWriter { segment, rows: writers, len: 0 })
@@ -157,14 +163,14 @@ impl GrowingWriter {
             writer.append(vector).map_err(|source| GrowError::Memory { name: name.to_owned(), source })?;
             field.map.write().push(row);
         }
-        let mut tables = self.segment.tables.write();
-        tables.ids.push(id);
+        self.segment.ids.write().push(id);
+        self.segment.payloads.write().push(payload_bytes);
+        let mut lookup = self.segment.lookup.write();
         match id {
-            PointId::Num(number) => tables.nums.insert((number, row)),
-            PointId::Uuid(uuid) => tables.uuids.insert((uuid, row)),
+            PointId::Num(number) => lookup.nums.insert((number, row)),
+            PointId::Uuid(uuid) => lookup.uuids.insert((uuid, row)),
         };
-        tables.payloads.push(payload_bytes);
-        drop(tables);
+        drop(lookup);
         let mut indexes = self.segment.indexes.write();
         for (path, index) in indexes.iter_mut() {
             index.add(row, field_keys(index.kind(), path, payload));
@@ -184,7 +190,7 @@ impl GrowingSegment {
     pub(crate) fn bytes(&self) -> u64 {
         let vectors: u64 =
             self.vectors.values().map(|field| u64::from(field.rows.len()) * field.stride_bytes).sum();
-        vectors + self.tables.read().payloads.bytes()
+        vectors + self.payloads.read().bytes()
     }
 
     /// Bytes of vectors that wait to be linked. An incomplete batch waits for more rows and does not count.
@@ -243,7 +249,7 @@ impl GrowingSegment {
     /// Starts or replaces an index over the rows there are. Called by the writer.
     pub(crate) fn create_field_index(&self, path: &PayloadPath, kind: FieldKind) -> Result<(), SegmentFault> {
         let mut index = GrowingFieldIndex::new(kind);
-        let rows = self.tables.read().ids.len() as u32;
+        let rows = self.ids.read().len() as u32;
         for row in 0..rows {
             index.add(row, field_keys(kind, path, &self.payload(row)?));
         }
@@ -279,17 +285,17 @@ impl GrowingVectors {
 
 impl SegmentRead for GrowingSegment {
     fn id(&self, row: u32) -> Option<PointId> {
-        self.tables.read().ids.get(row as usize).copied()
+        self.ids.read().get(row as usize).copied()
     }
 
     fn rows_of(&self, id: PointId, visit: &mut dyn FnMut(u32)) {
-        let tables = self.tables.read();
+        let lookup = self.lookup.read();
         match id {
             PointId::Num(number) => {
-                tables.nums.range((number, 0)..=(number, u32::MAX)).for_each(|(_, row)| visit(*row));
+                lookup.nums.range((number, 0)..=(number, u32::MAX)).for_each(|(_, row)| visit(*row));
             }
             PointId::Uuid(uuid) => {
-                tables.uuids.range((uuid, 0)..=(uuid, u32::MAX)).for_each(|(_, row)| visit(*row));
+                lookup.uuids.range((uuid, 0)..=(uuid, u32::MAX)).for_each(|(_, row)| visit(*row));
             }
         }
     }
@@ -299,7 +305,7 @@ impl SegmentRead for GrowingSegment {
         // payloads, which takes the same lock.
         let mut next = (from.unwrap_or(PointId::Num(0)), 0);
         loop {
-            let run = self.tables.read().run_from(next);
+            let run = self.lookup.read().run_from(next);
             let Some(last) = run.last().copied() else { return };
             if !run.iter().all(|(id, row)| visit(*id, *row)) {
                 return;
@@ -312,12 +318,11 @@ impl SegmentRead for GrowingSegment {
     }
 
     fn payload_bytes(&self, row: u32) -> Result<Vec<u8>, SegmentFault> {
-        Ok(self.tables.read().payloads.get(row).unwrap_or(&[]).to_vec())
+        Ok(self.payloads.read().get(row).unwrap_or(&[]).to_vec())
     }
 
     fn payload(&self, row: u32) -> Result<Payload, SegmentFault> {
-        let tables = self.tables.read();
-        parse_payload(tables.payloads.get(row).unwrap_or(&[])).map_err(|error| SegmentFault::Payload {
+        parse_payload(&self.payload_bytes(row)?).map_err(|error| SegmentFault::Payload {
             segment: format!("{} (growing)", self.id.0),
             row,
             reason: error.to_string(),
@@ -352,7 +357,7 @@ impl SegmentRead for GrowingSegment {
 /// Ids that [`SegmentRead::ids_from`] takes under one lock.
 const RUN: usize = 256;
 
-impl Tables {
+impl Lookup {
     fn run_from(&self, from: (PointId, u32)) -> Vec<(PointId, u32)> {
         let mut run = Vec::with_capacity(RUN);
         let first_uuid = match from {

@@ -52,7 +52,12 @@ pub(super) struct Worker {
     pub(super) candidates: Vec<u64>,
     pub(super) taken: Vec<u64>,
     pub(super) sketch: SketchWorker,
+    /// Lists changed since the processor was last offered to others.
+    lists: u32,
 }
+
+/// Lists that a task changes between offers of the processor: about as long as one row takes to find its neighbours.
+const LISTS_A_TURN: u32 = 32;
 
 /// What the linker keeps between batches.
 #[derive(Default)]
@@ -134,6 +139,9 @@ impl<V: VectorView> LinkSpace<'_, V> {
             linker.with_worker(|worker| {
                 let mut edges = Vec::new();
                 for row in rows {
+                    // Linking stands back behind searches, but a scheduler takes a processor away at its ticks only, up
+                    // to 4 ms apart. A search takes a tenth of that; so a row is a turn.
+                    std::thread::yield_now();
                     let first = batch.start;
                     if let Some(sketches) = self.sketches {
                         self.choose_by_sketch(sketches, *row, first, entry, worker, &mut edges);
@@ -163,6 +171,10 @@ impl<V: VectorView> LinkSpace<'_, V> {
         edges.sort_unstable();
         let link = |group: &[BackEdge]| {
             linker.with_worker(|worker| {
+                worker.lists = worker.lists.wrapping_add(1);
+                if worker.lists.is_multiple_of(LISTS_A_TURN) {
+                    std::thread::yield_now();
+                }
                 let by_sketch = group.first().is_some_and(|edge| edge.layer == 0);
                 if let Some(sketches) =
                     self.sketches.filter(|_| by_sketch && self.metric != Metric::InnerProduct)

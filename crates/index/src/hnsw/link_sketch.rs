@@ -77,7 +77,7 @@ impl<V: VectorView, K: Kernel> Op for ChooseBySketch<'_, V, K> {
     fn run<I: Isa>(self, isa: I) {
         let LinkSpace { graph, rows, metric, params, .. } = *self.space;
         let rule = self.rule;
-        let Worker { beam, candidates, taken, sketch } = self.worker;
+        let Worker { beam, candidates, taken, sketch, .. } = self.worker;
         let SketchWorker { query, adaptive, starts, estimates, prune } = sketch;
         let codes = self.sketches.codes();
         let entries = self.sketches.entries();

@@ -42,6 +42,9 @@ pub(crate) struct GrowingSketches {
     entries: ArcSwap<Entries>,
 }
 
+/// Rows coded between offers of the processor to threads that wait for it: they take some tens of microseconds.
+const ROWS_A_TURN: usize = 32;
+
 impl GrowingSketches {
     /// Learns from a sample of the first `known` rows; there is room for `rows_max` sketches. `None` when that many
     /// are more than can be addressed.
@@ -178,6 +181,9 @@ impl GrowingSketches {
             let task = |(task, sketches): (usize, &mut [u8])| {
                 let mut scratch = EncodeScratch::default();
                 for (row, sketch) in sketches.chunks_exact_mut(bytes).enumerate() {
+                    if (row + 1).is_multiple_of(ROWS_A_TURN) {
+                        std::thread::yield_now();
+                    }
                     let vector = rows.row(first + (task * ROWS_A_TASK + row) as u32);
                     let encode = Encode { sketches: self, vector, scratch: &mut scratch, sketch };
                     self.raise_norm(dispatch(self.level, encode));

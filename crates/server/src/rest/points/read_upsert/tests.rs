@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn by_reader(text: &[u8]) -> Option<UpsertBody> {
-    Reader { text, at: 0, numbers: 0 }.upsert()
+    Reader { text, at: 0, vectors: 0, numbers: 0 }.upsert()
 }
 
 fn check(text: &str, is_read: bool) {

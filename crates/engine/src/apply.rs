@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dvse_index::Level;
 use dvse_types::{
     CollectionSchema, IndexSpec, Metric, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector,
-    SeqNo, WriteBatch, WriteOp,
+    SeqNo, WriteBatch, WriteOp, turn,
 };
 
 use crate::config::EngineConfig;
@@ -59,8 +59,7 @@ pub(crate) fn next_number(numbers: &AtomicU64) -> u64 {
     numbers.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Points applied between offers of the processor to threads that wait for it. A writer stands back behind searches, but
-/// a scheduler takes a processor away at its ticks only, up to 4 ms apart, which is many searches long.
+/// Points applied between two offers ([`turn`]).
 const POINTS_A_TURN: usize = 16;
 
 impl Applier {
@@ -138,7 +137,7 @@ impl Applier {
             WriteOp::Upsert(points) => {
                 for points in points.chunks(POINTS_A_TURN) {
                     points.iter().try_for_each(|point| self.upsert(point))?;
-                    std::thread::yield_now();
+                    turn::offer();
                 }
                 Ok(points.len())
             }

@@ -6,9 +6,12 @@
 //! are short does any of this change anything.
 //!
 //! A nice value says how much of a core a thread gets, not how soon. Since Linux 6.6 a thread that runs keeps the core
-//! for its slice of some milliseconds, whoever wakes up; since 6.12 one that asks for a shorter slice gets the core at once.
-//! So threads that search ask for short slices, and those that stand back for long ones: then anyone with a slice
-//! of the usual length, a client on the same machine for one, goes before them too.
+//! for its slice of some milliseconds, whoever wakes up; since 6.12 one that asks for a shorter slice than the running one
+//! gets the core at once. So threads that search ask for short slices. Those that stand back offer the core themselves, every
+//! some tens of microseconds ([`turn`]); what a thread loses by an offer is one slice, so theirs are the shortest there are.
+
+#[cfg(target_os = "linux")]
+use dvse_types::turn;
 
 #[cfg(target_os = "linux")]
 mod slice;
@@ -17,9 +20,9 @@ mod slice;
 #[cfg(target_os = "linux")]
 const SHORT_NS: u64 = 200_000;
 
-/// The slice of a thread that stands back. The longest there is are 100 ms.
+/// The slice of a thread that stands back: the shortest that Linux gives.
 #[cfg(target_os = "linux")]
-const LONG_NS: u64 = 20_000_000;
+const SHORTEST_NS: u64 = 100_000;
 
 /// Lets the calling thread, which has just begun, stand back behind the threads of the process that did not call this:
 /// its nice value becomes `nice` more than theirs, at most 19. With 0 it stays as it is.
@@ -29,7 +32,8 @@ const LONG_NS: u64 = 20_000_000;
 pub fn stand_back(nice: u8) {
     #[cfg(target_os = "linux")]
     if nice > 0 {
-        adjust(nice, LONG_NS);
+        adjust(nice, SHORTEST_NS);
+        turn::stand_back();
     }
     #[cfg(not(target_os = "linux"))]
     let _ = nice;
@@ -81,7 +85,7 @@ mod tests {
     fn a_slice_is_taken_and_one_that_cannot_be_is_an_error() {
         std::thread::spawn(|| {
             let nice = getpriority_process(None).unwrap();
-            slice::ask(nice, LONG_NS).unwrap();
+            slice::ask(nice, SHORTEST_NS).unwrap();
             assert!(slice::ask(20, SHORT_NS).is_ok(), "values past the last nice one are cut by the kernel");
             assert_eq!(getpriority_process(None).unwrap(), 19);
         })

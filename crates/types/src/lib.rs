@@ -24,6 +24,7 @@ mod payload;
 mod point;
 mod schema;
 mod search;
+pub mod turn;
 mod vector;
 
 pub use datetime::parse_datetime_micros;

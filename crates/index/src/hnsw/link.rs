@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use dvse_simd::{Isa, Level, Op, dispatch};
-use dvse_types::Metric;
+use dvse_types::{Metric, turn};
 use rayon::prelude::*;
 
 use super::levels::level_of;
@@ -56,7 +56,7 @@ pub(super) struct Worker {
     lists: u32,
 }
 
-/// Lists that a task changes between offers of the processor: about as long as one row takes to find its neighbours.
+/// Lists that a task changes between two offers ([`turn`]): they take about as long as one row's search for neighbours.
 const LISTS_A_TURN: u32 = 32;
 
 /// What the linker keeps between batches.
@@ -139,9 +139,7 @@ impl<V: VectorView> LinkSpace<'_, V> {
             linker.with_worker(|worker| {
                 let mut edges = Vec::new();
                 for row in rows {
-                    // Linking stands back behind searches, but a scheduler takes a processor away at its ticks only, up
-                    // to 4 ms apart. A search takes a tenth of that; so a row is a turn.
-                    std::thread::yield_now();
+                    turn::offer();
                     let first = batch.start;
                     if let Some(sketches) = self.sketches {
                         self.choose_by_sketch(sketches, *row, first, entry, worker, &mut edges);
@@ -173,7 +171,7 @@ impl<V: VectorView> LinkSpace<'_, V> {
             linker.with_worker(|worker| {
                 worker.lists = worker.lists.wrapping_add(1);
                 if worker.lists.is_multiple_of(LISTS_A_TURN) {
-                    std::thread::yield_now();
+                    turn::offer();
                 }
                 let by_sketch = group.first().is_some_and(|edge| edge.layer == 0);
                 if let Some(sketches) =

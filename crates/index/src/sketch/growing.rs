@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use dvse_simd::{Full, Isa, Level, Op, RowsReader, dispatch};
-use dvse_types::Metric;
+use dvse_types::{Metric, turn};
 use rayon::prelude::*;
 
 use super::calibrate::{Calibrate, Tuning};
@@ -42,7 +42,7 @@ pub(crate) struct GrowingSketches {
     entries: ArcSwap<Entries>,
 }
 
-/// Rows coded between offers of the processor to threads that wait for it: they take some tens of microseconds.
+/// Rows coded between two offers ([`turn`]).
 const ROWS_A_TURN: usize = 32;
 
 impl GrowingSketches {
@@ -182,7 +182,7 @@ impl GrowingSketches {
                 let mut scratch = EncodeScratch::default();
                 for (row, sketch) in sketches.chunks_exact_mut(bytes).enumerate() {
                     if (row + 1).is_multiple_of(ROWS_A_TURN) {
-                        std::thread::yield_now();
+                        turn::offer();
                     }
                     let vector = rows.row(first + (task * ROWS_A_TASK + row) as u32);
                     let encode = Encode { sketches: self, vector, scratch: &mut scratch, sketch };

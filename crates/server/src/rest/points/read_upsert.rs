@@ -5,7 +5,7 @@
 //! know, it leaves: the general parser then reads the whole body again, and what is wrong with a body is said by that
 //! one alone. So the two cannot disagree but on a body that both take, and that they agree there is tested.
 
-use dvse_types::{NESTING_MAX, Payload, PointId, depth};
+use dvse_types::{NESTING_MAX, Payload, PointId, depth, turn};
 use memchr::memchr;
 use serde::de::DeserializeOwned;
 
@@ -28,8 +28,7 @@ pub fn read_upsert(text: &[u8]) -> Result<UpsertBody, RestError> {
     }
 }
 
-/// Vectors read between offers of the processor to threads that wait for it: reading stands back behind searches, but
-/// a scheduler takes a processor away at its ticks only, up to 4 ms apart, which is many searches long.
+/// Vectors read between two offers ([`turn`]).
 const VECTORS_A_TURN: usize = 16;
 
 /// A place in a JSON text. Each method reads what it is named after, white space around it included, and moves behind
@@ -119,7 +118,7 @@ impl<'t> Reader<'t> {
     fn vector(&mut self) -> Option<VectorBody> {
         self.vectors += 1;
         if self.vectors.is_multiple_of(VECTORS_A_TURN) {
-            std::thread::yield_now();
+            turn::offer();
         }
         if self.next() == Some(b'"') {
             return self.base64();

@@ -150,14 +150,16 @@ fn map(bytes: usize, pages: HugePages) -> Option<(NonNull<u8>, MmapMut)> {
     // A huge page must start on its own boundary; the bytes before it are never touched and cost address space only.
     let slack = if bytes >= HUGE_PAGE && pages == HugePages::Ask { HUGE_PAGE } else { 0 };
     let mut owner = MmapMut::map_anon(bytes.checked_add(slack)?).ok()?;
-    #[cfg(target_os = "linux")]
-    if slack > 0 {
-        // Declined advice changes nothing but speed.
-        let _ = owner.advise(memmap2::Advice::HugePage);
-    }
     let base = owner.as_mut_ptr();
     // A map starts on a page, so its base is aligned to 64 already; with slack, at most HUGE_PAGE − 1 is skipped.
     let skip = if slack > 0 { base.addr().next_multiple_of(HUGE_PAGE) - base.addr() } else { 0 };
+    #[cfg(target_os = "linux")]
+    if slack > 0 {
+        // Declined advice changes nothing but speed. A last page that is mostly empty is left to small pages: rows come in many
+        // buffers of some dozen pages, and half a page of each was 5 % of a collection.
+        let large = (bytes + HUGE_PAGE / 4) / HUGE_PAGE * HUGE_PAGE;
+        let _ = owner.advise_range(memmap2::Advice::HugePage, skip, large.min(owner.len() - skip));
+    }
     debug_assert!(base.addr().is_multiple_of(ALIGNMENT) && skip <= slack);
     NonNull::new(base.wrapping_add(skip)).map(|data| (data, owner))
 }

@@ -24,6 +24,7 @@ pub(crate) mod fit;
 pub(crate) mod frontier;
 pub(crate) mod growing;
 pub(crate) mod layout;
+pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod rerank;
 pub(crate) mod search;

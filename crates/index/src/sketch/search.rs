@@ -10,6 +10,7 @@ use super::codes::CodeView;
 use super::computer::SketchComputer;
 use super::entries::Entries;
 use super::frontier::CANDIDATES_MAX;
+use super::prepare::Prepare;
 use super::query::{SketchQuery, Space};
 use super::rerank::{rerank_frontier, rerank_pool};
 use super::transform::Transform;
@@ -98,10 +99,8 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         let SketchParts { transform, entries, tuning, space } = self.parts;
         let SketchScratch { query, adaptive, starts } = self.scratch;
         let mut counters = Counters::default();
-        isa.vectorize(|| {
-            query.prepare(isa, transform, space, self.query);
-            counters.distances += entries.nearest(isa, query, starts);
-        });
+        counters.distances +=
+            isa.run(Prepare { query, transform, space, vector: self.query, entries, starts });
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
         let width = self.layer.ef as f32 / self.k as f32;

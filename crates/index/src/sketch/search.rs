@@ -45,9 +45,10 @@ const THRESHOLD_PART_PRODUCT: f32 = 1.0;
 const BLOCK_ROWS: usize = 64;
 
 /// Candidates are compared exactly when their estimate exceeds the k-th least by no more than so many standard
-/// deviations of an estimate, and half of one more for each doubling of the beam: who asks for more recall is not to lose
-/// it to a misjudged estimate.
-const WINDOW_DEVIATIONS: f32 = 3.0;
+/// deviations of an estimate, and a part of one more for each doubling of the beam: who asks for more recall is not to
+/// lose it to a misjudged estimate, and who asks for less is not to pay for rows that hardly ever matter.
+const WINDOW_DEVIATIONS: f32 = 2.0;
+const WINDOW_DEVIATIONS_A_DOUBLING: f32 = 0.7;
 
 /// Hops after which a walk ends however hard the query: a part that grows with the beam, and one that does not. Where
 /// walks ended after four times the mean, recall stopped rising at 0.98.
@@ -108,7 +109,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             Space::Euclidean => THRESHOLD_PART,
             Space::Product { .. } => THRESHOLD_PART_PRODUCT,
         };
-        let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
+        let deviations = WINDOW_DEVIATIONS + WINDOW_DEVIATIONS_A_DOUBLING * width.max(1.0).log2();
         // Of a query too long for a float the radius is infinite; without noise that would be no number.
         let window = (deviations * tuning.noise * query.radius).min(f32::MAX);
         let unmasked = self.set.holds_all(self.layer.limit);

@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use dvse_simd::Isa;
+use dvse_simd::{Isa, Op};
 use dvse_types::Metric;
 
 use crate::candidates::pack;
@@ -155,7 +155,7 @@ impl<I: Isa, V: VectorView, K: Kernel> DistanceComputer for RowComputer<'_, I, V
 
     #[inline(never)]
     fn score_batch(&self, batch: &[u32], bound: u64, fresh: &mut Vec<u64>, prefetch: Prefetch) {
-        self.isa.vectorize(|| self.score_rows(batch, bound, fresh, prefetch));
+        self.isa.run(ScoreRows { computer: self, batch, bound, fresh, prefetch });
     }
 }
 
@@ -194,6 +194,25 @@ impl<I: Isa, V: VectorView, K: Kernel> RowComputer<'_, I, V, K> {
             kept += usize::from(key < bound);
         }
         fresh.truncate(kept);
+    }
+}
+
+/// See [`DistanceComputer::score_batch`]. Not a closure: those are not always compiled into the function that has the
+/// instruction set.
+struct ScoreRows<'a, 'b, I, V, K> {
+    computer: &'a RowComputer<'b, I, V, K>,
+    batch: &'a [u32],
+    bound: u64,
+    fresh: &'a mut Vec<u64>,
+    prefetch: Prefetch,
+}
+
+impl<I: Isa, V: VectorView, K: Kernel> Op for ScoreRows<'_, '_, I, V, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<J: Isa>(self, _: J) {
+        self.computer.score_rows(self.batch, self.bound, self.fresh, self.prefetch);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::graph::prune::{PruneRule, RowSpace, SketchSpace, SketchSpaceScratch, 
 use crate::sketch::adaptive::{AdaptiveQuery, AdaptiveState, adaptive_search};
 use crate::sketch::computer::SketchComputer;
 use crate::sketch::growing::GrowingSketches;
+use crate::sketch::prepare::Prepare;
 use crate::sketch::query::SketchQuery;
 use crate::vectors::VectorView;
 
@@ -82,10 +83,8 @@ impl<V: VectorView, K: Kernel> Op for ChooseBySketch<'_, V, K> {
         let codes = self.sketches.codes();
         let entries = self.sketches.entries();
         let ef = usize::from(params.ef_construction);
-        isa.vectorize(|| {
-            query.prepare(isa, self.sketches.transform(), self.sketches.link_space(), rows.row(self.row));
-            entries.nearest(isa, query, starts);
-        });
+        let (transform, space) = (self.sketches.transform(), self.sketches.link_space());
+        isa.run(Prepare { query, transform, space, vector: rows.row(self.row), entries: &entries, starts });
         let computer = SketchComputer::new(isa, query, &codes);
         // The k-th least with k as wide as the beam and a threshold of 1 is the beam search of HNSW.
         let walk = AdaptiveQuery {

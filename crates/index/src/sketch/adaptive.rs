@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! begin at the few nearest of the entries
-//! repeat:  take the nearest candidates not yet expanded; stop when the next is farther than γ · d
-//!          gather their neighbours that were not seen; estimate all; keep those nearer than γ · d
+//! repeat:  take the nearest candidate not yet expanded; stop when it is farther than γ · d
+//!          gather its neighbours that were not seen and ask for their sketches
+//!          estimate those gathered in the step before; keep those nearer than γ · d
 //! where d is the k-th least estimate so far
 //! ```
 //!
@@ -11,7 +12,7 @@
 //! recall takes 20 to 40 % fewer estimates than with one beam width for all. The threshold has to gate what enters as
 //! well, else the frontier floods and nothing is gained.
 
-use dvse_simd::Isa;
+use dvse_simd::{Isa, Op};
 
 use super::codes::CodeView;
 use super::computer::SketchComputer;
@@ -22,10 +23,6 @@ use crate::visited::VisitedSet;
 
 /// Neighbours one expansion may bring: the most slots a row can have.
 pub(crate) const NEIGHBOURS_MAX: usize = 256;
-
-/// Nodes expanded in one step: two hide each other's waits for memory; more expand what a better candidate would have
-/// spared.
-pub(crate) const EXPANSIONS: usize = 2;
 
 /// Room that gathering may overwrite past its end.
 const SLACK: usize = 16;
@@ -53,7 +50,8 @@ pub(crate) struct AdaptiveQuery {
 pub(crate) struct AdaptiveState {
     pub(crate) frontier: Frontier,
     pub(crate) nearest: NearestK,
-    batch: Vec<u32>,
+    /// Neighbours gathered in this step and in the one before.
+    batches: [Vec<u32>; 2],
     estimates: Vec<f32>,
     survivors: Vec<u32>,
 }
@@ -69,84 +67,87 @@ pub(crate) fn adaptive_search<I: Isa, A: Adjacency, C: CodeView>(
     state: &mut AdaptiveState,
     counters: &mut Counters,
 ) {
-    let isa = computer.isa();
-    isa.vectorize(|| walk(isa, graph, computer, query, starts, visited, state, counters));
+    computer.isa().run(Walk { graph, computer, query, starts, visited, state, counters });
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the body of `adaptive_search`, compiled for one instruction set"
-)]
-#[inline(always)]
-fn walk<I: Isa, A: Adjacency, C: CodeView>(
-    isa: I,
-    graph: &A,
-    computer: &SketchComputer<'_, I, C>,
-    query: &AdaptiveQuery,
-    starts: &[(u32, f32)],
-    visited: &mut VisitedSet,
-    state: &mut AdaptiveState,
-    counters: &mut Counters,
-) {
-    let AdaptiveState { frontier, nearest, batch, estimates, survivors } = state;
-    batch.resize(EXPANSIONS * NEIGHBOURS_MAX + SLACK, 0);
-    survivors.resize(EXPANSIONS * NEIGHBOURS_MAX + SLACK, 0);
-    estimates.resize(EXPANSIONS * NEIGHBOURS_MAX, 0.0);
-    visited.reset(query.limit);
-    frontier.clear();
-    nearest.reset(query.k);
-    for (row, estimate) in starts {
-        if *row < query.limit && visited.insert(*row) {
-            graph.prefetch(*row);
-            frontier.push(*row, *estimate);
-            nearest.insert(*estimate);
-        }
-    }
-    let mut hops = 0;
-    let mut distances = 0;
-    let mut done = false;
-    while !done {
-        let stop_at = query.gamma * nearest.worst();
-        let mut gathered = 0;
-        for _ in 0..EXPANSIONS {
-            match frontier.nearest(isa) {
-                Some((number, estimate)) if estimate <= stop_at => {
-                    frontier.expand(number);
-                    hops += 1;
-                    let fresh =
-                        graph.gather(isa, frontier.row(number), visited, query.limit, &mut batch[gathered..]);
-                    for row in &batch[gathered..gathered + fresh] {
-                        computer.prefetch(*row);
-                    }
-                    gathered += fresh;
-                }
-                _ => {
-                    done = true;
-                    break;
-                }
+/// The body of [`adaptive_search`], compiled for one instruction set. Not a closure: those are not always compiled into
+/// the function that has the instruction set.
+struct Walk<'a, I, A, C> {
+    graph: &'a A,
+    computer: &'a SketchComputer<'a, I, C>,
+    query: &'a AdaptiveQuery,
+    starts: &'a [(u32, f32)],
+    visited: &'a mut VisitedSet,
+    state: &'a mut AdaptiveState,
+    counters: &'a mut Counters,
+}
+
+impl<I: Isa, A: Adjacency, C: CodeView> Op for Walk<'_, I, A, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<J: Isa>(self, _: J) {
+        let Walk { graph, computer, query, starts, visited, state, counters } = self;
+        let isa = computer.isa();
+        let AdaptiveState { frontier, nearest, batches: [next, waiting], estimates, survivors } = state;
+        let (mut next, mut waiting) = (next, waiting);
+        next.resize(NEIGHBOURS_MAX + SLACK, 0);
+        waiting.resize(NEIGHBOURS_MAX + SLACK, 0);
+        survivors.resize(NEIGHBOURS_MAX + SLACK, 0);
+        estimates.resize(NEIGHBOURS_MAX, 0.0);
+        visited.reset(query.limit);
+        frontier.clear();
+        nearest.reset(query.k);
+        for (row, estimate) in starts {
+            if *row < query.limit && visited.insert(*row) {
+                graph.prefetch(*row);
+                frontier.push(*row, *estimate);
+                nearest.insert(*estimate);
             }
         }
-        if hops >= query.hops_max || distances >= query.max_distances {
-            counters.stopped_early |= distances >= query.max_distances && !done;
-            done = true;
+        let (mut hops, mut distances) = (0, 0);
+        let mut waiting_rows = 0;
+        loop {
+            let stop_at = query.gamma * nearest.worst();
+            let candidate = frontier.nearest(isa).filter(|(_, estimate)| *estimate <= stop_at);
+            let spent = distances >= query.max_distances;
+            let gathered = match candidate {
+                Some((number, _)) if hops < query.hops_max && !spent => {
+                    frontier.expand(number);
+                    hops += 1;
+                    let fresh = graph.gather(isa, frontier.row(number), visited, query.limit, next);
+                    for row in &next[..fresh] {
+                        computer.prefetch(*row);
+                    }
+                    fresh
+                }
+                _ if waiting_rows == 0 => {
+                    counters.stopped_early |= spent && candidate.is_some();
+                    break;
+                }
+                _ => 0,
+            };
+            // Estimated are the rows of the step before, whose sketches had this step to arrive.
+            let rows = &waiting[..waiting_rows];
+            let estimates = &mut estimates[..waiting_rows];
+            computer.estimate(rows, estimates);
+            distances += waiting_rows as u64;
+            // Below 1 a threshold stops the walk before the k-th is settled, but what is among the k nearest belongs in.
+            let gate = query.gamma.max(1.0) * nearest.worst();
+            if frontier.len() + waiting_rows > CANDIDATES_MAX {
+                frontier.shrink(KEPT);
+            }
+            let kept = isa.keys_below(estimates, gate, survivors);
+            for position in &survivors[..kept] {
+                let (row, estimate) = (rows[*position as usize], estimates[*position as usize]);
+                graph.prefetch(row);
+                frontier.push(row, estimate);
+                nearest.insert(estimate);
+            }
+            std::mem::swap(&mut next, &mut waiting);
+            waiting_rows = gathered;
         }
-        let batch = &batch[..gathered];
-        let estimates = &mut estimates[..gathered];
-        computer.estimate(batch, estimates);
-        distances += gathered as u64;
-        // Below 1 a threshold stops the walk before the k-th is settled, but what is among the k nearest belongs in.
-        let gate = query.gamma.max(1.0) * nearest.worst();
-        if frontier.len() + gathered > CANDIDATES_MAX {
-            frontier.shrink(KEPT);
-        }
-        let kept = isa.keys_below(estimates, gate, survivors);
-        for position in &survivors[..kept] {
-            let (row, estimate) = (batch[*position as usize], estimates[*position as usize]);
-            graph.prefetch(row);
-            frontier.push(row, estimate);
-            nearest.insert(estimate);
-        }
+        counters.hops += hops;
+        counters.distances += distances;
     }
-    counters.hops += hops;
-    counters.distances += distances;
 }

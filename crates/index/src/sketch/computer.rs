@@ -1,6 +1,6 @@
 //! Estimates of distances from sketches, for every traversal.
 
-use dvse_simd::{CACHE_LINE, Isa};
+use dvse_simd::{CACHE_LINE, Isa, Op};
 
 use super::codes::CodeView;
 use super::layout::{CodeBits, LINE, factors};
@@ -35,7 +35,7 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
     /// Estimates the squared distances to rows; `out` is as long as `rows`.
     #[inline(never)]
     pub(crate) fn estimate(&self, rows: &[u32], out: &mut [f32]) {
-        self.isa.vectorize(|| self.estimate_inline(rows, out));
+        self.isa.run(Estimate { computer: self, rows, out });
     }
 
     #[inline(always)]
@@ -55,35 +55,84 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
 
     #[inline(always)]
     fn run<B: Bits, const LINES: usize>(&self, rows: &[u32], out: &mut [f32]) {
-        let SketchQuery { lanes, constant, unit, center, .. } = self.query;
-        let finish = |sum: i32, sketch: &[u8]| {
-            let [added, factor] = factors(sketch);
+        let lanes = &self.query.lanes[..B::LANES_A_LINE * LINES];
+        let mut block = Block { sums: [0; BLOCK_ROWS], added: [0.0; BLOCK_ROWS], factors: [0.0; BLOCK_ROWS] };
+        for (rows, out) in rows.chunks(BLOCK_ROWS).zip(out.chunks_mut(BLOCK_ROWS)) {
+            let (fours, rest) = rows.as_chunks::<4>();
+            for (four, rows) in fours.iter().enumerate() {
+                // Spelled out: a closure given to `map` is not always compiled into the loop.
+                let [a, b, c, d] = *rows;
+                let sketches = [
+                    &self.codes.sketch(a)[..LINE * LINES],
+                    &self.codes.sketch(b)[..LINE * LINES],
+                    &self.codes.sketch(c)[..LINE * LINES],
+                    &self.codes.sketch(d)[..LINE * LINES],
+                ];
+                let sums = B::products4::<I, LINES>(self.isa, lanes, sketches);
+                for (number, sketch) in (4 * four..).zip(sketches) {
+                    block.set(number, sums[number % 4], sketch);
+                }
+            }
+            for (number, row) in (4 * fours.len()..).zip(rest) {
+                let sketch = &self.codes.sketch(*row)[..LINE * LINES];
+                block.set(number, B::products::<I, LINES>(self.isa, lanes, sketch), sketch);
+            }
+            block.finish(self.query, out);
+        }
+    }
+}
+
+/// Rows whose estimates are finished together.
+const BLOCK_ROWS: usize = 64;
+
+/// Products of some rows and the factors that make estimates of them: finished as whole registers, since one by one that
+/// would cost more than the products do.
+struct Block {
+    sums: [i32; BLOCK_ROWS],
+    added: [f32; BLOCK_ROWS],
+    factors: [f32; BLOCK_ROWS],
+}
+
+impl Block {
+    #[inline(always)]
+    fn set(&mut self, number: usize, sum: i32, sketch: &[u8]) {
+        let [added, factor] = factors(sketch);
+        // Masked, so that no bounds are checked here.
+        let number = number % BLOCK_ROWS;
+        self.sums[number] = sum;
+        self.added[number] = added;
+        self.factors[number] = factor;
+    }
+
+    /// Writes the estimates of the first rows.
+    #[inline(always)]
+    fn finish(&self, query: &SketchQuery, out: &mut [f32]) {
+        let SketchQuery { constant, unit, center, .. } = *query;
+        let parts = self.sums.iter().zip(&self.added).zip(&self.factors);
+        for (out, ((sum, added), factor)) in out.iter_mut().zip(parts) {
             // Rounding may take it a little below 0, and keys made of it must not be negative. It stays finite, so that
             // a gate of infinity lets all pass.
-            let estimate = constant + added - factor * (unit * (sum as f32 - center));
-            if estimate < f32::MAX { estimate.max(0.0) } else { f32::MAX }
-        };
-        let lanes = &lanes[..B::LANES_A_LINE * LINES];
-        let (fours, rest) = rows.as_chunks::<4>();
-        let (out_fours, out_rest) = out.as_chunks_mut::<4>();
-        for (rows, out) in fours.iter().zip(out_fours) {
-            // Spelled out: a closure given to `map` is not always compiled into the loop.
-            let [a, b, c, d] = *rows;
-            let sketches = [
-                &self.codes.sketch(a)[..LINE * LINES],
-                &self.codes.sketch(b)[..LINE * LINES],
-                &self.codes.sketch(c)[..LINE * LINES],
-                &self.codes.sketch(d)[..LINE * LINES],
-            ];
-            let sums = B::products4::<I, LINES>(self.isa, lanes, sketches);
-            for ((out, sum), sketch) in out.iter_mut().zip(sums).zip(sketches) {
-                *out = finish(sum, sketch);
-            }
+            let estimate = constant + added - factor * (unit * (*sum as f32 - center));
+            let estimate = if estimate < f32::MAX { estimate } else { f32::MAX };
+            *out = if estimate > 0.0 { estimate } else { 0.0 };
         }
-        for (row, out) in rest.iter().zip(out_rest) {
-            let sketch = &self.codes.sketch(*row)[..LINE * LINES];
-            *out = finish(B::products::<I, LINES>(self.isa, lanes, sketch), sketch);
-        }
+    }
+}
+
+/// See [`SketchComputer::estimate`]. Not a closure: the compiler does not always compile those into the function that has
+/// the instruction set, and then calls every kernel.
+struct Estimate<'a, I, C> {
+    computer: &'a SketchComputer<'a, I, C>,
+    rows: &'a [u32],
+    out: &'a mut [f32],
+}
+
+impl<I: Isa, C: CodeView> Op for Estimate<'_, I, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<J: Isa>(self, _: J) {
+        self.computer.estimate_inline(self.rows, self.out);
     }
 }
 
@@ -141,25 +190,41 @@ impl<I: Isa, C: CodeView> DistanceComputer for SketchComputer<'_, I, C> {
 
     #[inline(never)]
     fn score_batch(&self, batch: &[u32], bound: u64, fresh: &mut Vec<u64>, _prefetch: Prefetch) {
-        self.isa.vectorize(|| {
-            // Sketches are a line or two: all are asked for at once.
-            for row in batch {
-                self.prefetch(*row);
+        self.isa.run(ScoreBatch { computer: self, batch, bound, fresh });
+    }
+}
+
+/// See [`DistanceComputer::score_batch`].
+struct ScoreBatch<'a, I, C> {
+    computer: &'a SketchComputer<'a, I, C>,
+    batch: &'a [u32],
+    bound: u64,
+    fresh: &'a mut Vec<u64>,
+}
+
+impl<I: Isa, C: CodeView> Op for ScoreBatch<'_, I, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<J: Isa>(self, _: J) {
+        let ScoreBatch { computer, batch, bound, fresh } = self;
+        // Sketches are a line or two: all are asked for at once.
+        for row in batch {
+            computer.prefetch(*row);
+        }
+        fresh.clear();
+        fresh.resize(batch.len(), 0);
+        let mut kept = 0;
+        let mut estimates = [0.0_f32; BLOCK_ROWS];
+        for rows in batch.chunks(BLOCK_ROWS) {
+            let estimates = &mut estimates[..rows.len()];
+            computer.estimate_inline(rows, estimates);
+            for (estimate, row) in estimates.iter().zip(rows) {
+                let key = pack(*estimate, *row);
+                fresh[kept] = key;
+                kept += usize::from(key < bound);
             }
-            fresh.clear();
-            fresh.resize(batch.len(), 0);
-            let mut kept = 0;
-            let mut estimates = [0.0_f32; 64];
-            for rows in batch.chunks(estimates.len()) {
-                let estimates = &mut estimates[..rows.len()];
-                self.estimate_inline(rows, estimates);
-                for (estimate, row) in estimates.iter().zip(rows) {
-                    let key = pack(*estimate, *row);
-                    fresh[kept] = key;
-                    kept += usize::from(key < bound);
-                }
-            }
-            fresh.truncate(kept);
-        });
+        }
+        fresh.truncate(kept);
     }
 }

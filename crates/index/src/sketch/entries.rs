@@ -14,6 +14,9 @@ use super::query::SketchQuery;
 /// Rows compared before a walk.
 pub(crate) const ENTRIES_MAX: usize = 128;
 
+/// Bits of a key that hold the entry's number.
+const NUMBER_MASK: u32 = ENTRIES_MAX as u32 - 1;
+
 /// Rows a walk begins at.
 const STARTS: usize = 3;
 
@@ -62,11 +65,15 @@ impl Entries {
         let mut estimates = [0.0_f32; ENTRIES_MAX];
         let estimates = &mut estimates[..self.rows.len()];
         SketchComputer::new(isa, query, &codes).estimate(&self.numbers, estimates);
+        // As in the frontier: the bits of an estimate with the entry's number below.
+        let mut keys = [u32::MAX; ENTRIES_MAX];
+        for ((key, estimate), number) in keys.iter_mut().zip(estimates.iter()).zip(0..) {
+            *key = estimate.to_bits() & !NUMBER_MASK | number;
+        }
         for _ in 0..STARTS.min(self.rows.len()) {
-            let least = estimates.iter().copied().fold(f32::INFINITY, f32::min);
-            let Some(position) = estimates.iter().position(|estimate| *estimate <= least) else { break };
+            let position = (isa.min_u32(&keys) & NUMBER_MASK) as usize;
             starts.push((self.rows[position], estimates[position]));
-            estimates[position] = f32::INFINITY;
+            keys[position] = u32::MAX;
         }
         self.rows.len() as u64
     }

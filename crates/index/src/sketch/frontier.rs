@@ -17,48 +17,58 @@ const NUMBER_MASK: u32 = CANDIDATES_MAX as u32 - 1;
 /// The key of a candidate that was expanded.
 const EXPANDED: u32 = u32::MAX;
 
-/// Up to so many estimates are kept sorted by passing over all of them.
-const CARRIED_MAX: usize = 16;
-
 /// Candidates by number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Frontier {
-    keys: Vec<u32>,
-    rows: Vec<u32>,
-    estimates: Vec<f32>,
+    len: usize,
+    keys: Box<[u32; CANDIDATES_MAX]>,
+    rows: Box<[u32; CANDIDATES_MAX]>,
+    estimates: Box<[f32; CANDIDATES_MAX]>,
+}
+
+impl Default for Frontier {
+    fn default() -> Frontier {
+        Frontier {
+            len: 0,
+            keys: Box::new([EXPANDED; CANDIDATES_MAX]),
+            rows: Box::new([0; CANDIDATES_MAX]),
+            estimates: Box::new([0.0; CANDIDATES_MAX]),
+        }
+    }
 }
 
 impl Frontier {
     pub(crate) fn clear(&mut self) {
-        self.keys.clear();
-        self.rows.clear();
-        self.estimates.clear();
+        self.len = 0;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.len
     }
 
     /// Rows and their estimates, expanded ones included.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = (u32, f32)> {
-        self.rows.iter().copied().zip(self.estimates.iter().copied())
+        self.rows[..self.len].iter().copied().zip(self.estimates[..self.len].iter().copied())
     }
 
     /// Adds a candidate; there must be room.
     #[inline(always)]
     pub(crate) fn push(&mut self, row: u32, estimate: f32) {
-        debug_assert!(self.keys.len() < CANDIDATES_MAX);
+        debug_assert!(self.len < CANDIDATES_MAX);
+        // Masked, so that no bounds are checked here.
+        let number = self.len & NUMBER_MASK as usize;
         // The largest finite estimate keeps below `EXPANDED`: its exponent is not all ones.
         let bits = estimate.min(f32::MAX).to_bits();
-        self.keys.push(bits & !NUMBER_MASK | self.keys.len() as u32);
-        self.rows.push(row);
-        self.estimates.push(estimate);
+        self.keys[number] = bits & !NUMBER_MASK | number as u32;
+        self.rows[number] = row;
+        self.estimates[number] = estimate;
+        self.len = number + 1;
     }
 
     /// The nearest candidate that was not expanded, and its estimate.
     #[inline(always)]
     pub(crate) fn nearest<I: Isa>(&self, isa: I) -> Option<(usize, f32)> {
-        let key = isa.min_u32(&self.keys);
+        let key = isa.min_u32(&self.keys[..self.len]);
         let number = (key & NUMBER_MASK) as usize;
         (key != EXPANDED).then(|| (number, self.estimates[number]))
     }
@@ -66,20 +76,20 @@ impl Frontier {
     /// The row of a candidate.
     #[inline(always)]
     pub(crate) fn row(&self, number: usize) -> u32 {
-        self.rows[number]
+        self.rows[number & NUMBER_MASK as usize]
     }
 
     /// Marks a candidate expanded.
     #[inline(always)]
     pub(crate) fn expand(&mut self, number: usize) {
-        self.keys[number] = EXPANDED;
+        self.keys[number & NUMBER_MASK as usize] = EXPANDED;
     }
 
     /// Makes room by forgetting all but the `keep` nearest candidates.
     #[cold]
     #[inline(never)]
     pub(crate) fn shrink(&mut self, keep: usize) {
-        let mut order: Vec<u32> = (0..self.keys.len() as u32).collect();
+        let mut order: Vec<u32> = (0..self.len as u32).collect();
         order.sort_unstable_by(|a, b| {
             let estimate = |number: &u32| self.estimates[*number as usize];
             estimate(a).total_cmp(&estimate(b)).then(a.cmp(b))
@@ -96,50 +106,59 @@ impl Frontier {
         for (row, estimate, expanded) in kept {
             self.push(row, estimate);
             if expanded {
-                self.expand(self.keys.len() - 1);
+                self.expand(self.len - 1);
             }
         }
     }
 }
 
+/// Words that are moved together: the bits of so many estimates fill the widest register.
+const GROUP: usize = 16;
+
+/// The bits of an infinite estimate.
+const INFINITE: u32 = f32::INFINITY.to_bits();
+
 /// The k least estimates so far, ascending; infinities until there are as many.
+///
+/// Kept as the bits of floats that are not negative, which order as they do, in whole groups: a few more than k are kept
+/// sorted, and the k-th is read.
 #[derive(Debug, Default)]
 pub(crate) struct NearestK {
-    estimates: Vec<f32>,
+    groups: Vec<[u32; GROUP]>,
+    last: usize,
 }
 
 impl NearestK {
     /// Forgets all; `k` is at least 1.
     pub(crate) fn reset(&mut self, k: usize) {
-        self.estimates.clear();
-        self.estimates.resize(k.max(1), f32::INFINITY);
+        self.last = k.max(1) - 1;
+        self.groups.clear();
+        self.groups.resize(self.last / GROUP + 1, [INFINITE; GROUP]);
     }
 
     /// The k-th least.
     #[inline(always)]
     pub(crate) fn worst(&self) -> f32 {
-        self.estimates.last().copied().unwrap_or(f32::INFINITY)
+        let group = self.groups.get(self.last / GROUP);
+        f32::from_bits(group.map_or(INFINITE, |group| group[self.last % GROUP]))
     }
 
+    /// Takes an estimate, which is not negative, into account.
     #[inline(always)]
     pub(crate) fn insert(&mut self, estimate: f32) {
-        if estimate >= self.worst() {
-            return;
-        }
-        if self.estimates.len() <= CARRIED_MAX {
-            // The greater of each pair is carried on: no branch, and no call to move memory.
-            let mut carried = estimate;
-            for kept in &mut self.estimates {
-                let least = kept.min(carried);
-                carried = kept.max(carried);
-                *kept = least;
+        let word = estimate.to_bits();
+        // Each word becomes the middle one of itself, the new one and the one before it: no branch, and no place is
+        // sought. A group is read whole before it is written, so it stays in a register.
+        let mut before = 0;
+        for group in &mut self.groups {
+            let kept = *group;
+            let mut shifted = [before; GROUP];
+            shifted[1..].copy_from_slice(&kept[..GROUP - 1]);
+            before = kept[GROUP - 1];
+            for ((to, kept), shifted) in group.iter_mut().zip(kept).zip(shifted) {
+                *to = kept.min(word.max(shifted));
             }
-            return;
         }
-        let position = self.estimates.iter().map(|x| usize::from(*x <= estimate)).sum::<usize>();
-        let last = self.estimates.len() - 1;
-        self.estimates.copy_within(position..last, position + 1);
-        self.estimates[position] = estimate;
     }
 }
 
@@ -203,7 +222,8 @@ mod tests {
                 sorted.push(estimate);
                 sorted.sort_unstable_by(f32::total_cmp);
                 sorted.truncate(k.max(1));
-                prop_assert_eq!(&nearest.estimates, &sorted);
+                let kept = nearest.groups.iter().flatten().take(sorted.len()).map(|word| f32::from_bits(*word));
+                prop_assert_eq!(&kept.collect::<Vec<f32>>(), &sorted);
                 prop_assert_eq!(nearest.worst(), sorted[sorted.len() - 1]);
             }
         }

@@ -6,7 +6,7 @@
 
 use dvse_simd::Isa;
 
-use super::adaptive::{EXPANSIONS, NEIGHBOURS_MAX};
+use super::adaptive::NEIGHBOURS_MAX;
 use super::codes::CodeView;
 use super::computer::SketchComputer;
 use super::frontier::{CANDIDATES_MAX, Frontier, NearestK};
@@ -18,6 +18,9 @@ use crate::scratch::Beam;
 use crate::sketch::rerank::rerank_batch;
 use crate::vectors::VectorView;
 use crate::visited::VisitedSet;
+
+/// Nodes expanded at a time: their neighbours are fetched together.
+const EXPANSIONS: usize = 2;
 
 /// Room that gathering may overwrite past its end.
 const SLACK: usize = 16;

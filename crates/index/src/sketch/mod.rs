@@ -26,6 +26,7 @@ pub(crate) mod frontier;
 pub(crate) mod growing;
 pub(crate) mod layout;
 pub(crate) mod masked;
+pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod rerank;
 pub(crate) mod scan;

@@ -3,7 +3,7 @@
 use dvse_simd::Isa;
 
 use super::layout::{Layout, factors};
-use super::transform::{ProjectScratch, Transform, low_byte, round};
+use super::transform::{ProjectScratch, Transform, largest_magnitude, low_byte, round};
 
 /// A query by lane, in bytes, and the constants that make estimates out of products.
 ///
@@ -43,7 +43,7 @@ impl SketchQuery {
         let norm = transform.project(isa, vector, &mut self.scratch);
         let layout = transform.layout();
         let projected = &self.scratch.projected;
-        let largest = projected.iter().fold(0.0_f32, |largest, y| largest.max(y.abs()));
+        let largest = largest_magnitude(projected);
         let scale = largest / 127.0;
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
         self.lanes.clear();

@@ -11,6 +11,7 @@ use super::computer::SketchComputer;
 use super::entries::Entries;
 use super::frontier::CANDIDATES_MAX;
 use super::masked::{MaskedQuery, MaskedState, masked_walk};
+use super::prepare::Prepare;
 use super::query::{SketchQuery, Space};
 use super::rerank::{rerank_frontier, rerank_pool};
 use super::scan::scan_set;
@@ -46,9 +47,10 @@ const THRESHOLD_PART_PRODUCT: f32 = 1.0;
 const BLOCK_ROWS: usize = 64;
 
 /// Candidates are compared exactly when their estimate exceeds the k-th least by no more than so many standard
-/// deviations of an estimate, and half of one more for each doubling of the beam: who asks for more recall is not to lose
-/// it to a misjudged estimate.
-const WINDOW_DEVIATIONS: f32 = 3.0;
+/// deviations of an estimate, and a part of one more for each doubling of the beam: who asks for more recall is not to
+/// lose it to a misjudged estimate, and who asks for less is not to pay for rows that hardly ever matter.
+const WINDOW_DEVIATIONS: f32 = 2.0;
+const WINDOW_DEVIATIONS_A_DOUBLING: f32 = 0.7;
 
 /// Hops after which a walk ends however hard the query: a part that grows with the beam, and one that does not. Where
 /// walks ended after four times the mean, recall stopped rising at 0.98.
@@ -101,10 +103,8 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         let SketchParts { transform, entries, tuning, space } = self.parts;
         let SketchScratch { query, adaptive, masked, starts } = self.scratch;
         let mut counters = Counters::default();
-        isa.vectorize(|| {
-            query.prepare(isa, transform, space, self.query);
-            counters.distances += entries.nearest(isa, query, starts);
-        });
+        counters.distances +=
+            isa.run(Prepare { query, transform, space, vector: self.query, entries, starts });
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
         let width = self.layer.ef as f32 / self.k as f32;
@@ -182,7 +182,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
 #[inline(always)]
 pub(crate) fn window_of(ef: usize, k: usize, tuning: Tuning, query: &SketchQuery) -> f32 {
     let width = ef as f32 / k as f32;
-    let deviations = WINDOW_DEVIATIONS + 0.5 * width.max(1.0).log2();
+    let deviations = WINDOW_DEVIATIONS + WINDOW_DEVIATIONS_A_DOUBLING * width.max(1.0).log2();
     // Of a query too long for a float the radius is infinite; without noise that would be no number.
     (deviations * tuning.noise * query.radius).min(f32::MAX)
 }

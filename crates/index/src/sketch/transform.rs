@@ -239,8 +239,9 @@ fn matrix_place(lane: usize, column: usize, padded: usize) -> usize {
     block + column / 4 * (4 * BLOCK) + lane % BLOCK * 4 + column % 4
 }
 
+/// The largest magnitude of some values.
 #[inline(always)]
-fn largest_magnitude(values: &[f32]) -> f32 {
+pub(crate) fn largest_magnitude(values: &[f32]) -> f32 {
     let (chunks, rest) = values.as_chunks::<16>();
     let mut largest = [0.0_f32; 16];
     for chunk in chunks {

@@ -47,6 +47,8 @@ pub(crate) struct MaskedQuery<'a> {
     pub(crate) max_distances: u64,
     /// Rows that may be found.
     pub(crate) set: RowSet<'a>,
+    /// Whether so many rows are hidden that a walk may miss those of the set.
+    pub(crate) is_sparse: bool,
     /// Rows with an estimate above this are of no use: other segments have enough that are nearer.
     pub(crate) bound: f32,
 }
@@ -207,7 +209,13 @@ fn walk<I: Isa, A: Adjacency, C: CodeView>(
                 state.find(row, estimate, window);
             }
         }
-        if done || hops >= query.hops_max {
+        if done {
+            break;
+        }
+        if hops >= query.hops_max {
+            // Of a set that lies away from the query a walk this long has seen the near side only, and the caller has to
+            // scan; where few rows are hidden the query is merely hard, and what is held is the answer as without a set.
+            counters.stopped_early |= query.is_sparse;
             break;
         }
         if distances >= outlook && (distances >= query.max_distances || !looked) {

@@ -56,6 +56,9 @@ const WINDOW_DEVIATIONS: f32 = 3.0;
 const HOPS_A_CANDIDATE: u64 = 8;
 const HOPS_AT_LEAST: u64 = 64;
 
+/// A set is sparse when more than this part of the rows is hidden.
+const SPARSE_FROM: u64 = 8;
+
 /// Everything about the sketches of an index but the codes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SketchParts<'a> {
@@ -164,6 +167,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
                 hops_max: hops_max.saturating_mul(self.layer.limit.into()) / u64::from(passing.max(1)),
                 max_distances: self.layer.max_distances,
                 set: self.set,
+                is_sparse: u64::from(passing) * SPARSE_FROM < u64::from(self.layer.limit) * (SPARSE_FROM - 1),
                 bound,
             };
             let visited = &mut self.beam.visited;

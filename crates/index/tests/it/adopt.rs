@@ -263,3 +263,26 @@ fn a_growing_index_codes_rows_as_another_from_the_first_on() {
         assert_eq!(index.reachable(), 600);
     }
 }
+
+/// A set that lies away from the query: the walk finds what is there or says that it gave up.
+#[test]
+fn a_walk_that_cannot_reach_its_set_says_so() {
+    let n = 4000;
+    let metric = Metric::L2;
+    let mut values = clustered(n + 30, DIM, 20, 17);
+    let queries = values.split_off(n * DIM);
+    let index = sealed(&linked(&values, DIM, metric, small()), &values);
+    let mut gave_up = 0;
+    for query in queries.chunks_exact(DIM) {
+        let all = brute_force(&values, DIM, metric, query);
+        let mut bits = vec![0_u64; n.div_ceil(64)];
+        all[n / 2..].iter().for_each(|(_, row)| bits[*row as usize / 64] |= 1 << (row % 64));
+        let truth: Vec<f32> = all[n / 2..].iter().take(10).map(|near| near.0 as f32).collect();
+        let (found, stats) = search(&index, query, SearchParams::new(10, 16), RowSet::Bitmap(&bits));
+        let found: Vec<f32> = found.iter().map(|near| near.distance).collect();
+        let recall = recall_at(10, &found, &truth, 1e-4);
+        assert!(stats.stopped_early || recall >= 0.7, "recall {recall} passes for an answer");
+        gave_up += usize::from(stats.stopped_early);
+    }
+    assert!(gave_up > 0, "the cap on hops was never met");
+}

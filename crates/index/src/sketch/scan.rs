@@ -1,7 +1,7 @@
 //! The scan: rows of a set compared one after the other, by their sketches first.
 //!
 //! A sketch is one or two cache lines where a row is dozens, so a scan of sketches with an exact comparison of what is
-//! near costs a tenth of a scan of rows. Where few rows pass a filter it beats every walk.
+//! near costs a fraction of a scan of rows. Where few rows pass a filter it beats every walk.
 
 use std::ops::Range;
 

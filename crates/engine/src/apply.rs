@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dvse_index::Level;
+use dvse_index::{AnnIndex, Level, SealedHnsw, SketchBasis};
 use dvse_types::{
     CollectionSchema, IndexSpec, Metric, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector,
     SeqNo, WriteBatch, WriteOp, turn,
@@ -15,7 +15,7 @@ use crate::filter::{CompiledFilter, InvalidFilter, Matcher};
 use crate::growing::{GrowError, GrowingWriter};
 use crate::live_rows::{LiveRows, ones};
 use crate::op_codec::payload_json;
-use crate::segment::{Segment, SegmentFault, SegmentId, SegmentState};
+use crate::segment::{Segment, SegmentFault, SegmentId, SegmentRead, SegmentState};
 use crate::view::ViewState;
 
 /// A batch could not be applied. What it changed is not visible, and the shard takes no more writes.
@@ -62,6 +62,15 @@ pub(crate) fn next_number(numbers: &AtomicU64) -> u64 {
 /// Points applied between two offers ([`turn`]).
 const POINTS_A_TURN: usize = 16;
 
+/// What the largest segment codes the vectors of a field by.
+fn basis_of(state: &ViewState, name: &str) -> Option<SketchBasis> {
+    let graphs = state.segments.iter().filter_map(|state| match &state.segment {
+        Segment::Sealed(segment) => segment.vectors(name)?.graph?.as_hnsw(),
+        Segment::Growing(_) => None,
+    });
+    graphs.max_by_key(|graph| graph.covered()).and_then(SealedHnsw::basis)
+}
+
 impl Applier {
     /// Goes on from sealed segments.
     pub(crate) fn new(
@@ -71,8 +80,9 @@ impl Applier {
     ) -> Result<Applier, GrowError> {
         let rows_max =
             u32::try_from(config.growing_rows_max).unwrap_or(u32::MAX).clamp(1, dvse_index::ROWS_MAX);
-        let writer =
-            GrowingWriter::create(SegmentId(next_number(&numbers)), &state.schema, rows_max, config.level)?;
+        let id = SegmentId(next_number(&numbers));
+        let basis = |name: &str| basis_of(&state, name);
+        let writer = GrowingWriter::create(id, &state.schema, rows_max, config.level, &basis)?;
         push_growing(&mut state, &writer);
         let bytes_max = config.growing_bytes_max as u64;
         Ok(Applier {
@@ -117,7 +127,8 @@ impl Applier {
 
     fn roll(&mut self) -> Result<(), GrowError> {
         let id = SegmentId(next_number(&self.numbers));
-        self.writer = GrowingWriter::create(id, &self.state.schema, self.rows_max, self.level)?;
+        let basis = |name: &str| basis_of(&self.state, name);
+        self.writer = GrowingWriter::create(id, &self.state.schema, self.rows_max, self.level, &basis)?;
         push_growing(&mut self.state, &self.writer);
         Ok(())
     }

@@ -8,7 +8,7 @@ use dvse_types::{CollectionSchema, IndexSpec, VectorName};
 use crate::apply::next_number;
 use crate::growing::GrowError;
 use crate::maintenance::{Goal, LINK_STEP_ROWS, MaintenanceError, StepContext, wants_graph};
-use crate::merge::merge_dir;
+use crate::merge::{Reuse, merge_dir};
 use crate::seal::write_graphs;
 use crate::sealed::{SealedSegment, hnsw_params};
 use crate::shard::Shard;
@@ -17,6 +17,8 @@ use crate::shard::Shard;
 pub(crate) struct GraphBuild {
     segment: Arc<SealedSegment>,
     graphs: Vec<(VectorName, GrowingHnsw)>,
+    /// Graphs of which the first rows are taken over.
+    reuse: Option<Reuse>,
 }
 
 impl GraphBuild {
@@ -50,7 +52,12 @@ impl GraphBuild {
             let graph = graph.map_err(|source| GrowError::Params { name: name.clone(), source })?;
             graphs.push((name.clone(), graph.with_level(segment.level())));
         }
-        Ok(GraphBuild { segment, graphs })
+        Ok(GraphBuild { segment, graphs, reuse: None })
+    }
+
+    /// Takes over the lists of the first rows from other graphs, as far as these are of use.
+    pub(crate) fn reuse(&mut self, reuse: Reuse) {
+        self.reuse = Some(reuse);
     }
 
     pub(crate) fn segment(&self) -> &Arc<SealedSegment> {
@@ -59,7 +66,12 @@ impl GraphBuild {
 
     /// Links some rows; whether there were any to link.
     pub(crate) fn link(&mut self, context: &StepContext<'_>) -> Result<bool, MaintenanceError> {
-        for (_, graph) in &self.graphs {
+        for (name, graph) in &self.graphs {
+            if let Some(reuse) = &self.reuse
+                && reuse.step(name, graph, context.pool)?
+            {
+                return Ok(true);
+            }
             let (before, rows) = (graph.linked(), graph.rows().len());
             if before < rows {
                 let upto = rows.min(before.saturating_add(LINK_STEP_ROWS));

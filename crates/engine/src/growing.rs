@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dvse_index::{
-    AnnIndex, FlatIndex, GrowingHnsw, GrowingRows, Level, LinkError, Rows, RowsWriter, padded_dim,
+    AnnIndex, FlatIndex, GrowingHnsw, GrowingRows, Level, LinkError, Rows, RowsWriter, SketchBasis,
+    padded_dim,
 };
 use dvse_types::{CollectionSchema, FieldKind, IndexSpec, Payload, PayloadPath, PointId, VectorName};
 use parking_lot::RwLock;
@@ -89,12 +90,13 @@ pub enum GrowError {
 }
 
 impl GrowingWriter {
-    /// An empty segment for about `rows_max` rows.
+    /// An empty segment for about `rows_max` rows, whose vectors are coded as `basis` says of their field.
     pub(crate) fn create(
         id: SegmentId,
         schema: &CollectionSchema,
         rows_max: u32,
         level: Level,
+        basis: &dyn Fn(&str) -> Option<SketchBasis>,
     ) -> Result<GrowingWriter, GrowError> {
         let rows_max = rows_max.saturating_add(ROWS_BEYOND).min(dvse_index::ROWS_MAX);
         let mut vectors = BTreeMap::new();
@@ -108,7 +110,11 @@ impl GrowingWriter {
                 IndexSpec::Hnsw(spec) => {
                     let graph = GrowingHnsw::new(rows.clone(), rows_max, params.metric, hnsw_params(&spec));
                     let graph = graph.map_err(|source| GrowError::Params { name: name.clone(), source })?;
-                    Some(graph.with_level(level))
+                    let graph = graph.with_level(level);
+                    Some(match basis(name) {
+                        Some(basis) => graph.with_basis(&basis),
+                        None => graph,
+                    })
                 }
             };
             let flat = FlatIndex::new(rows.clone(), params.metric).with_level(level);

@@ -17,7 +17,7 @@ pub struct Neighbor {
 }
 
 /// What a search is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchParams {
     /// How many neighbours to return.
     pub k: usize,
@@ -28,13 +28,16 @@ pub struct SearchParams {
     /// in [`SearchStats::stopped_early`]. What is held by then is returned; the caller may scan instead. An exact
     /// index ignores it.
     pub max_distances: u64,
+    /// Rows farther than this are of no use to the caller, who has enough that are nearer: an index may leave them out
+    /// and come back with fewer than `k`.
+    pub bound: f32,
 }
 
 impl SearchParams {
     /// Asks for `k` neighbours with a beam of `ef` and no bound on the work.
     #[must_use]
     pub fn new(k: usize, ef: usize) -> SearchParams {
-        SearchParams { k, ef, max_distances: u64::MAX }
+        SearchParams { k, ef, max_distances: u64::MAX, bound: f32::INFINITY }
     }
 }
 

@@ -48,6 +48,7 @@ pub use recall::{RecallSummary, recall_at};
 pub use row_set::RowSet;
 pub use scratch::Scratch;
 pub use sections::{BytesOwner, MemorySections, OpenIndexError, SectionBytes, SectionSink, SectionSource};
+pub use sketch::growing::SketchBasis;
 pub use vectors::{MappedRows, Rows, RowsError, VectorView};
 
 /// Memory and instruction sets, passed on so that users of an index need not know the kernels.

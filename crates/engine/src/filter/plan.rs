@@ -30,6 +30,8 @@ pub(crate) struct PlanFacts {
     pub(crate) ef: usize,
     /// Fewer rows than this are not walked.
     pub(crate) full_scan_rows: usize,
+    /// Whether it is known how near rows have to come to be of use: such a walk ends where it arrives.
+    pub(crate) bounded: bool,
 }
 
 /// Comparisons a walk needs for each candidate it keeps, over the whole graph: measured on graphs of 16 links
@@ -44,6 +46,9 @@ const SELECTIVITY_POWER: f64 = 1.5;
 /// (docs/adr/0011-filters-and-upkeep.md).
 const WALK_TO_SCAN: u64 = 3;
 
+/// Candidates that count for a walk with a bound, whatever it is to keep; and such a walk pays from few rows on.
+const BOUNDED_EF: usize = 24;
+
 /// Rows of no more than so many values together are compared in full at once: making a query ready for codes, and
 /// comparing in full what is near, costs as much.
 const EXACT_VALUES_MAX: u64 = 64 << 10;
@@ -53,11 +58,14 @@ impl PlanFacts {
     /// the more rows the fewer pass.
     pub(crate) fn plan(&self) -> FilterPlan {
         let passing = u64::from(self.passing);
+        let bounded = self.bounded && self.codes;
+        let ef = if bounded { self.ef.min(BOUNDED_EF) } else { self.ef };
+        let full_scan_rows = if bounded { 0 } else { self.full_scan_rows };
         let ratio = if self.codes { WALK_TO_SCAN } else { 1 };
         let sparsity = f64::from(self.linked.max(self.passing)) / f64::from(self.passing.max(1));
-        let distances = self.ef as f64 * DISTANCES_A_CANDIDATE * sparsity.powf(SELECTIVITY_POWER);
+        let distances = ef as f64 * DISTANCES_A_CANDIDATE * sparsity.powf(SELECTIVITY_POWER);
         let walk = distances * ratio as f64;
-        if (self.passing as usize) >= self.full_scan_rows && walk < passing as f64 {
+        if (self.passing as usize) >= full_scan_rows && walk < passing as f64 {
             FilterPlan::InGraph { max_distances: passing / ratio }
         } else if self.codes && passing * self.dim as u64 > EXACT_VALUES_MAX {
             FilterPlan::Coded
@@ -91,8 +99,12 @@ mod tests {
             (100, 100, usize::MAX, 0, FilterPlan::Exhaustive, FilterPlan::Exhaustive),
         ] {
             for (codes, expect) in [(false, expect), (true, with_codes)] {
-                let facts = PlanFacts { passing, linked, codes, dim: 128, ef, full_scan_rows };
+                let facts =
+                    PlanFacts { passing, linked, codes, dim: 128, ef, full_scan_rows, bounded: false };
                 assert_eq!(facts.plan(), expect, "{facts:?}");
+                // A bound turns scans of codes into walks, and nothing else.
+                let bounded = PlanFacts { bounded: true, ..facts }.plan();
+                assert!(bounded == expect || (codes && matches!(bounded, FilterPlan::InGraph { .. })));
             }
         }
     }

@@ -6,6 +6,7 @@ use dvse_types::CollectionSchema;
 
 use super::merge_dir;
 use super::policy::MergePick;
+use super::reuse::Reuse;
 use crate::apply::next_number;
 use crate::build::GraphBuild;
 use crate::live_rows::LiveRows;
@@ -25,7 +26,7 @@ pub(crate) struct MergeJob {
 }
 
 impl MergeJob {
-    /// Writes the rows that are alive in the durable base.
+    /// Writes the rows that are alive in the durable base, those of the largest segment first.
     pub(crate) fn start(
         shard: &Shard,
         base: &ViewState,
@@ -36,7 +37,14 @@ impl MergeJob {
         let id = SegmentId(next_number(&shard.numbers));
         let mut inputs = Vec::new();
         let mut picks = Vec::new();
-        for state in base.segments.iter().filter(|state| pick.segments.contains(&state.segment.id())) {
+        let mut states: Vec<_> =
+            base.segments.iter().filter(|state| pick.segments.contains(&state.segment.id())).collect();
+        // The graph that spares most comes first: its rows keep their lists.
+        let largest = (0..states.len()).max_by_key(|at| (states[*at].live.live(), std::cmp::Reverse(*at)));
+        if let Some(largest) = largest {
+            states[..=largest].rotate_right(1);
+        }
+        for state in &states {
             let segment: &dyn SegmentRead = state.segment.read();
             segment.check().map_err(crate::seal::SealError::from)?;
             let rows: Vec<u32> = state.live.iter().collect();
@@ -47,7 +55,12 @@ impl MergeJob {
             schema.payload_indexes.iter().map(|(path, kind)| (path.clone(), *kind)).collect();
         write_data(&merge_dir(shard, goal), id, schema, &picks, &fields)?;
         let segment = Arc::new(SealedSegment::open(&*shard.dir, id, schema, shard.config.level)?);
-        let build = GraphBuild::start(segment, schema)?;
+        let mut build = GraphBuild::start(segment, schema)?;
+        if let (Some(state), Some((_, rows))) = (states.first(), inputs.first())
+            && let Segment::Sealed(from) = &state.segment
+        {
+            build.reuse(Reuse::new(Arc::clone(from), rows));
+        }
         Ok(MergeJob { inputs, build })
     }
 

@@ -3,8 +3,10 @@
 mod execute;
 mod pace;
 mod policy;
+mod reuse;
 
 pub(crate) use execute::MergeJob;
 pub use pace::{MergePace, Pacer};
 pub(crate) use pace::{is_pressed, merge_dir};
 pub(crate) use policy::{MergePick, is_dying, pick_merge};
+pub(crate) use reuse::Reuse;

@@ -14,9 +14,9 @@ pub(crate) struct MergePick {
 /// rows costs almost as much as that of the whole.
 const SEGMENTS_MAX: usize = 4;
 
-/// A segment with a larger share of dead rows, in percent, is written anew. Dead rows are walked over and take space;
-/// below this share rewriting costs more than it saves.
-const DEAD_PERCENT_MAX: u64 = 20;
+/// A segment with a larger share of dead rows, in percent, is written anew. Dead rows are walked over and take space; as the
+/// graph is taken over, a tenth at a time costs no more than a fifth did when it was linked afresh.
+const DEAD_PERCENT_MAX: u64 = 10;
 
 /// A segment is merged with a larger one only if it has at least the fourth part of its rows: so a row is rewritten a
 /// number of times that grows with the logarithm of the collection.
@@ -70,8 +70,15 @@ fn pick(mut candidates: Vec<Candidate>, settle: bool, small_bytes: u64) -> Optio
     if let Some(tier) = tier(&candidates) {
         return all(tier);
     }
-    let dying = candidates.iter().find(|one| too_many_dead(one.live, one.dead))?;
-    all(std::slice::from_ref(dying))
+    let dying = candidates.iter().rposition(|one| too_many_dead(one.live, one.dead))?;
+    // Its graph is taken over, so those that are smaller join it for the price of linking their rows.
+    let mut sum = candidates[dying].live;
+    let fits = |candidate: &&Candidate| {
+        sum += candidate.live;
+        sum <= ROWS_MAX
+    };
+    let smaller = candidates[..dying].iter().rev().take_while(fits).count();
+    all(&candidates[dying - smaller..=dying])
 }
 
 /// The longest run of small segments each of which is not far smaller than all those before it together.
@@ -112,10 +119,12 @@ mod tests {
     fn segments_alike_are_merged_and_dying_ones_rewritten() {
         check(&[], true, None);
         check(&[(1000, 0)], true, None);
-        check(&[(1000, 200)], false, None);
-        check(&[(1000, 251)], false, Some(&[0]));
+        check(&[(1000, 110)], false, None);
+        check(&[(1000, 112)], false, Some(&[0]));
         check(&[(0, 10)], false, Some(&[0]));
         check(&[(1000, 0), (10, 0)], false, None);
+        check(&[(1000, 251), (10, 0)], false, Some(&[1, 0]));
+        check(&[(1000, 0), (10, 3), (5, 0)], false, Some(&[2, 1]));
         check(&[(1000, 0), (10, 0)], true, Some(&[1, 0]));
         check(&[(1_000_000, 0), (10, 0)], true, None);
         check(&[(100, 0), (100, 0), (100, 0)], false, Some(&[0, 1, 2]));

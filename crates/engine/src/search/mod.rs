@@ -65,8 +65,11 @@ pub(crate) fn search(
         filter: filter.as_ref(),
     };
     let mut scratch = scratches.take();
+    // The largest first: it says best how near the others have to come.
+    let mut segments: Vec<_> = state.segments.iter().collect();
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.live.live()));
     let outcome =
-        state.segments.iter().try_for_each(|segment| segment_query.run(segment, &mut scratch, &mut result));
+        segments.into_iter().try_for_each(|segment| segment_query.run(segment, &mut scratch, &mut result));
     scratches.give_back(scratch);
     outcome?;
 

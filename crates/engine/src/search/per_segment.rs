@@ -1,5 +1,7 @@
 //! One segment's part of an answer.
 
+use std::borrow::Cow;
+
 use dvse_index::{Neighbor, RowSet, Scratch, SearchParams, SearchStats};
 use dvse_types::{Hit, SearchResult};
 
@@ -36,8 +38,12 @@ impl SegmentQuery<'_> {
         let bits = match self.filter {
             None if state.live.dead() == 0 => None,
             filter => {
-                let rows = Matcher::new(filter, segment, state.live.words())?.into_bits()?;
-                Some(vectors.map.read(|map| map.vector_bits(&rows)).unwrap_or(rows))
+                let live = state.live.words();
+                let rows = match filter {
+                    None => Cow::Borrowed(live),
+                    Some(_) => Cow::Owned(Matcher::new(filter, segment, live)?.into_bits()?),
+                };
+                Some(vectors.map.read(|map| map.vector_bits(&rows)).map_or(rows, Cow::Owned))
             }
         };
         let set = bits.as_deref().map_or(RowSet::Below(visible), RowSet::Bitmap);
@@ -67,6 +73,7 @@ impl SegmentQuery<'_> {
         let mut found = Vec::new();
         let graph = if self.exact { None } else { vectors.graph };
         if let Some(graph) = graph {
+            let bound = self.bound(result);
             let facts = PlanFacts {
                 passing,
                 linked: graph.covered().min(visible),
@@ -74,23 +81,25 @@ impl SegmentQuery<'_> {
                 dim: self.query.len(),
                 ef: self.ef,
                 full_scan_rows: self.full_scan_rows,
+                bounded: bound < f32::INFINITY,
             };
             let mut plan = facts.plan();
             if let FilterPlan::InGraph { max_distances } = plan {
-                let params = SearchParams { k, ef: self.ef, max_distances };
+                let params = SearchParams { k, ef: self.ef, max_distances, bound };
                 let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
                 add(result, &walked);
                 if !walked.stopped_early {
                     self.add_tail(vectors, walked.covered..visible, k, set, scratch, &mut found, result)?;
-                    // Fewer than there are: some rows cannot be reached under this filter.
-                    if found.len() >= k {
+                    // Fewer than there are, and not because others are nearer: some rows cannot be reached under this
+                    // filter.
+                    if found.len() >= k || bound < f32::INFINITY {
                         return Ok(found);
                     }
                 }
                 plan = if facts.codes { FilterPlan::Coded } else { FilterPlan::Exhaustive };
             }
             if plan == FilterPlan::Coded {
-                let params = SearchParams::new(k, self.ef);
+                let params = SearchParams { bound, ..SearchParams::new(k, self.ef) };
                 if let Some(scanned) = graph.scan(self.query, &params, set, scratch, &mut found)? {
                     add(result, &scanned);
                     self.add_tail(vectors, scanned.covered..visible, k, set, scratch, &mut found, result)?;
@@ -102,6 +111,15 @@ impl SegmentQuery<'_> {
         let scanned = vectors.flat.scan(self.query, k, 0..visible, set, scratch, &mut found)?;
         add(result, &scanned);
         Ok(found)
+    }
+
+    /// The distance of the last row that the answer would have by what was found so far.
+    fn bound(&self, result: &SearchResult) -> f32 {
+        let mut distances: Vec<f32> = result.hits.iter().map(|hit| hit.distance).collect();
+        match distances.len().checked_sub(self.k) {
+            Some(_) if self.k > 0 => *distances.select_nth_unstable_by(self.k - 1, f32::total_cmp).1,
+            _ => f32::INFINITY,
+        }
     }
 
     /// Rows that are not linked yet are compared one by one.

@@ -18,7 +18,7 @@ use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::SectionSink;
 use crate::sketch::entries::Entries;
-use crate::sketch::growing::GrowingSketches;
+use crate::sketch::growing::{GrowingSketches, SketchBasis};
 use crate::sketch::search::SketchParts;
 use crate::sketch::sections::SketchFacts;
 use crate::vectors::{Rows, VectorView, with_rows};
@@ -38,6 +38,8 @@ pub struct GrowingHnsw {
     params: HnswParams,
     level: Level,
     graph: GrowingGraph,
+    /// Whether sketches were there from the start, with the transform of another index.
+    inherited: bool,
     /// Learned when there are enough rows; a row is linked by its sketch once there are sketches.
     sketches: OnceLock<GrowingSketches>,
     /// Held while they are learned.
@@ -111,6 +113,7 @@ impl GrowingHnsw {
             params,
             level: dvse_simd::detect(),
             graph,
+            inherited: false,
             sketches: OnceLock::new(),
             learning: Mutex::new(()),
             linker: Mutex::new(Linker::default()),
@@ -121,6 +124,21 @@ impl GrowingHnsw {
     #[must_use]
     pub fn with_level(self, level: Level) -> GrowingHnsw {
         GrowingHnsw { level, ..self }
+    }
+
+    /// Codes rows as another index does, from the first on, instead of learning how when there are enough of them: a
+    /// search then compares codes however few rows there are, and a query is made ready once for both. To be
+    /// called before anything is linked; without effect where rows have no codes or are of another dimension.
+    #[must_use]
+    pub fn with_basis(mut self, basis: &SketchBasis) -> GrowingHnsw {
+        if self.params.sketches && basis.transform.dim() == self.rows.dim() {
+            let rows_max = self.graph.rows_max();
+            let sketches = GrowingSketches::with_basis(basis, rows_max, self.metric, self.level);
+            if let Some(sketches) = sketches {
+                self.inherited = self.sketches.set(sketches).is_ok();
+            }
+        }
+        self
     }
 
     /// The rows it is over.
@@ -257,8 +275,11 @@ impl GrowingHnsw {
         let sketches = with_rows!(&self.rows, newest => self.sketch(newest, Some(pool))?);
         let Some(sketches) = sketches.filter(|_| linked > 0) else { return Ok(None) };
         sketches.refresh_entries(linked);
+        if linked >= LEARN_ROWS {
+            with_rows!(&self.rows, rows => sketches.settle_tuning(rows, LEARN_ROWS));
+        }
         // Whether a row is linked by sketch must not depend on when sketches came to be.
-        let settled = matches!(self.rows, Rows::Sealed(_)) || linked >= LEARN_ROWS;
+        let settled = self.inherited || matches!(self.rows, Rows::Sealed(_)) || linked >= LEARN_ROWS;
         Ok(settled.then_some(sketches))
     }
 

@@ -14,7 +14,7 @@ use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::{OpenIndexError, SectionSink, SectionSource};
 use crate::sketch::codes::SealedCodes;
-use crate::sketch::growing::space_of;
+use crate::sketch::growing::{SketchBasis, space_of};
 use crate::sketch::search::SketchParts;
 use crate::sketch::sections::SketchSections;
 use crate::vectors::{MappedRows, MatrixView, VectorView};
@@ -88,6 +88,13 @@ impl SealedHnsw {
     #[must_use]
     pub fn params(&self) -> HnswParams {
         self.sections.params()
+    }
+
+    /// What its rows are coded by, if they are.
+    #[must_use]
+    pub fn basis(&self) -> Option<SketchBasis> {
+        let sketches = self.sketches.as_ref()?;
+        Some(SketchBasis { transform: sketches.transform().clone(), tuning: sketches.tuning() })
     }
 
     pub(super) fn graph(&self) -> SealedGraph<'_> {

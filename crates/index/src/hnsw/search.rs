@@ -86,6 +86,8 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
                 parts: sketches.parts,
                 query,
                 k: params.k,
+                bound: params.bound,
+                metric: self.metric,
                 entry: entry.row,
                 // Without a row to begin at, linked rows are not walked but looked through like the others.
                 layer: LayerQuery { limit: sketches.walked(entry), ..layer },
@@ -133,6 +135,8 @@ impl<A: Adjacency, V: VectorView> Target<'_, A, V> {
             query,
             k: params.k,
             ef: params.ef,
+            bound: params.bound,
+            metric: self.metric,
             range: 0..sketches.encoded,
             set,
             beam,

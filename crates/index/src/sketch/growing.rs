@@ -1,7 +1,7 @@
 //! The sketches of an index that grows.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -24,10 +24,22 @@ const ROWS_A_TASK: usize = 128;
 /// Rows encoded before they are appended: what one call may hold in memory.
 const ROWS_A_STEP: u32 = 8192;
 
+/// What rows are coded by: learned over some rows, of use for others like them.
+#[derive(Debug, Clone)]
+pub struct SketchBasis {
+    pub(crate) transform: Transform,
+    pub(crate) tuning: Tuning,
+}
+
+/// Rows of another index may be coded less well by its transform: until that is measured, noise counts so many times.
+const FOREIGN_NOISE: f32 = 1.5;
+
 /// The transform, and sketches as far as rows are encoded. One thread encodes, any number read.
 pub(crate) struct GrowingSketches {
     transform: Transform,
-    tuning: Tuning,
+    tuning: ArcSwap<Tuning>,
+    /// Whether the transform was learned from other rows, and how good it is for these was not measured yet.
+    foreign: AtomicBool,
     metric: Metric,
     level: Level,
     /// Sketches there is room for.
@@ -60,10 +72,36 @@ impl GrowingSketches {
         let layout = Layout::for_dim(rows.dim());
         let sample = sample_rows(known, if pool.is_some() { SAMPLE_ROWS } else { SAMPLE_ROWS_GROWING });
         let transform = fit(rows, &sample, layout, seed, level, pool);
-        let (writer, reader) = growing_codes(layout, rows_max as usize).ok()?;
-        let mut sketches = GrowingSketches {
+        let sketches = GrowingSketches::new(transform, Tuning::default(), rows_max, metric, level)?;
+        sketches.tuning.store(Arc::new(sketches.calibrate(rows, &sample)?));
+        Some(sketches)
+    }
+
+    /// Takes the transform of another index. `None` when so many sketches are more than can be addressed.
+    pub(crate) fn with_basis(
+        basis: &SketchBasis,
+        rows_max: u32,
+        metric: Metric,
+        level: Level,
+    ) -> Option<GrowingSketches> {
+        let tuning = Tuning { noise: basis.tuning.noise * FOREIGN_NOISE, ..basis.tuning };
+        let sketches = GrowingSketches::new(basis.transform.clone(), tuning, rows_max, metric, level)?;
+        sketches.foreign.store(true, Ordering::Relaxed);
+        Some(sketches)
+    }
+
+    fn new(
+        transform: Transform,
+        tuning: Tuning,
+        rows_max: u32,
+        metric: Metric,
+        level: Level,
+    ) -> Option<GrowingSketches> {
+        let (writer, reader) = growing_codes(transform.layout(), rows_max as usize).ok()?;
+        Some(GrowingSketches {
             transform,
-            tuning: Tuning::default(),
+            tuning: ArcSwap::from_pointee(tuning),
+            foreign: AtomicBool::new(false),
             metric,
             level,
             rows_max,
@@ -73,9 +111,17 @@ impl GrowingSketches {
             reader,
             writer: Mutex::new(writer),
             entries: ArcSwap::default(),
-        };
-        sketches.tuning = sketches.calibrate(rows, &sample)?;
-        Some(sketches)
+        })
+    }
+
+    /// Measures how good another index's transform is for the first `known` rows, if that was not done. Called by the
+    /// linker.
+    pub(crate) fn settle_tuning<V: VectorView>(&self, rows: &V, known: u32) {
+        if self.foreign.swap(false, Ordering::Relaxed)
+            && let Some(tuning) = self.calibrate(rows, &sample_rows(known, SAMPLE_ROWS_GROWING))
+        {
+            self.tuning.store(Arc::new(tuning));
+        }
     }
 
     /// Measures noise and slope on the sample: on sketches of its own, as the rows are not encoded yet.
@@ -105,7 +151,7 @@ impl GrowingSketches {
     }
 
     pub(crate) fn tuning(&self) -> Tuning {
-        self.tuning
+        **self.tuning.load()
     }
 
     pub(crate) fn space(&self) -> Space {

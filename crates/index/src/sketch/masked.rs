@@ -50,7 +50,15 @@ pub(crate) struct MaskedQuery<'a> {
     pub(crate) max_distances: u64,
     /// Rows that may be found.
     pub(crate) set: RowSet<'a>,
+    /// Whether so many rows are hidden that a walk may miss those of the set.
+    pub(crate) is_sparse: bool,
+    /// Rows with an estimate above this are of no use: other segments have enough that are nearer.
+    pub(crate) bound: f32,
 }
+
+/// With a bound a walk ends once so many expansions brought nothing nearer than what was seen, and nothing that is left is
+/// within the bound: before that it is still on its way.
+const PATIENCE: u64 = 8;
 
 /// The memory of masked searches.
 #[derive(Debug, Default)]
@@ -60,14 +68,17 @@ pub(crate) struct MaskedState {
     /// Rows of the set and their estimates: all that can matter, and some more.
     found: Vec<(u32, f32)>,
     thin_at: usize,
+    /// Estimates above this do not count.
+    bound: f32,
     batch: Vec<u32>,
     estimates: Vec<f32>,
     survivors: Vec<u32>,
 }
 
 impl MaskedState {
-    /// Forgets what was found; `k` is wanted next.
-    pub(crate) fn reset(&mut self, k: usize) {
+    /// Forgets what was found; `k` rows up to `bound` are wanted next.
+    pub(crate) fn reset(&mut self, k: usize, bound: f32) {
+        self.bound = bound;
         self.frontier.clear();
         self.nearest.reset(k);
         self.found.clear();
@@ -77,11 +88,17 @@ impl MaskedState {
         self.estimates.resize(EXPANSIONS * NEIGHBOURS_MAX, 0.0);
     }
 
+    /// The estimate that a row has to come below to be among the nearest, as far as is known.
+    #[inline(always)]
+    pub(crate) fn worst(&self) -> f32 {
+        self.nearest.worst().min(self.bound)
+    }
+
     /// Adds a row of the set.
     #[inline(always)]
     pub(crate) fn find(&mut self, row: u32, estimate: f32, window: f32) {
         if self.found.len() >= self.thin_at {
-            let bound = self.nearest.worst() + window;
+            let bound = self.worst() + window;
             self.found.retain(|(_, estimate)| *estimate <= bound);
             self.thin_at = FOUND_MAX.max(2 * self.found.len());
         }
@@ -99,7 +116,7 @@ impl MaskedState {
         k: usize,
         beam: &mut Beam,
     ) -> u64 {
-        let bound = self.nearest.worst() + window;
+        let bound = self.worst() + window;
         beam.batch.clear();
         beam.batch.extend(self.found.iter().filter(|(_, estimate)| *estimate <= bound).map(|(row, _)| *row));
         rerank_batch(exact, k, beam)
@@ -137,8 +154,9 @@ fn walk<I: Isa, A: Adjacency, C: CodeView>(
     state: &mut MaskedState,
     counters: &mut Counters,
 ) {
-    state.reset(query.k);
+    state.reset(query.k, query.bound);
     visited.reset(query.limit);
+    let (mut least, mut least_at) = (f32::INFINITY, 0);
     for (row, estimate) in starts {
         if *row < query.limit && visited.insert(*row) {
             graph.prefetch(*row);
@@ -146,13 +164,15 @@ fn walk<I: Isa, A: Adjacency, C: CodeView>(
             if query.set.contains(*row) {
                 state.find(*row, *estimate, window);
             }
+            least = least.min(*estimate);
         }
     }
     let outlook = query.max_distances / OUTLOOK_PART;
     let (mut hops, mut distances) = (0, 0);
     let mut looked = false;
     loop {
-        let stop_at = query.gamma * state.nearest.worst();
+        let settled = hops - least_at >= PATIENCE;
+        let stop_at = query.gamma * if settled { state.worst() } else { state.nearest.worst() };
         let mut gathered = 0;
         let mut done = false;
         for _ in 0..EXPANSIONS {
@@ -185,11 +205,20 @@ fn walk<I: Isa, A: Adjacency, C: CodeView>(
             let (row, estimate) = (state.batch[position], state.estimates[position]);
             graph.prefetch(row);
             state.frontier.push(row, estimate);
+            if estimate < least {
+                (least, least_at) = (estimate, hops);
+            }
             if query.set.contains(row) {
                 state.find(row, estimate, window);
             }
         }
-        if done || hops >= query.hops_max {
+        if done {
+            break;
+        }
+        if hops >= query.hops_max {
+            // Of a set that lies away from the query a walk this long has seen the near side only, and the caller has to
+            // scan; where few rows are hidden the query is merely hard, and what is held is the answer as without a set.
+            counters.stopped_early |= query.is_sparse;
             break;
         }
         if distances >= outlook && (distances >= query.max_distances || !looked) {

@@ -23,7 +23,7 @@ impl Op for Prepare<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> u64 {
-        self.query.prepare(isa, self.transform, self.space, self.vector);
+        self.query.prepare_once(isa, self.transform, self.space, self.vector);
         self.entries.nearest(isa, self.query, self.starts)
     }
 }

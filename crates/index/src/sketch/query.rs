@@ -21,6 +21,9 @@ pub(crate) struct SketchQuery {
     pub(crate) radius: f32,
     scratch: ProjectScratch,
     codes: Vec<u8>,
+    /// What [`SketchQuery::prepare_once`] made ready last.
+    ready: Option<(u64, Space)>,
+    vector: Vec<f32>,
 }
 
 /// What the product of a query and a row is to estimate.
@@ -40,6 +43,7 @@ impl SketchQuery {
     /// Makes a vector ready.
     #[inline(always)]
     pub(crate) fn prepare<I: Isa>(&mut self, isa: I, transform: &Transform, space: Space, vector: &[f32]) {
+        self.ready = None;
         let norm = transform.project(isa, vector, &mut self.scratch);
         let layout = transform.layout();
         let projected = &self.scratch.projected;
@@ -67,10 +71,29 @@ impl SketchQuery {
         };
     }
 
+    /// Makes a vector ready unless it is: segments that share a transform are searched one after the other.
+    #[inline(always)]
+    pub(crate) fn prepare_once<I: Isa>(
+        &mut self,
+        isa: I,
+        transform: &Transform,
+        space: Space,
+        vector: &[f32],
+    ) {
+        let wanted = Some((transform.id(), space));
+        if self.ready != wanted || self.vector != vector {
+            self.prepare(isa, transform, space, vector);
+            self.ready = wanted;
+            self.vector.clear();
+            self.vector.extend_from_slice(vector);
+        }
+    }
+
     /// Makes a sketch ready to be compared with others: coarser than the vector it is of, but nothing has to be
     /// projected. For sketches of [`Space::Euclidean`] only.
     #[inline(always)]
     pub(crate) fn prepare_sketch(&mut self, transform: &Transform, sketch: &[u8]) {
+        self.ready = None;
         let layout = transform.layout();
         self.codes.clear();
         self.codes.resize(layout.lanes(), 0);

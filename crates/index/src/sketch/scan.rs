@@ -1,16 +1,17 @@
 //! The scan: rows of a set compared one after the other, by their sketches first.
 //!
 //! A sketch is one or two cache lines where a row is dozens, so a scan of sketches with an exact comparison of what is
-//! near costs a tenth of a scan of rows. Where few rows pass a filter it beats every walk.
+//! near costs a fraction of a scan of rows. Where few rows pass a filter it beats every walk.
 
 use std::ops::Range;
 
 use dvse_simd::{Isa, Op};
+use dvse_types::Metric;
 
 use super::codes::CodeView;
 use super::computer::SketchComputer;
 use super::masked::MaskedState;
-use super::search::{SketchParts, SketchScratch, window_of};
+use super::search::{SketchParts, SketchScratch, bound_of, window_of};
 use crate::computer::{Kernel, RowComputer};
 use crate::row_set::RowSet;
 use crate::scratch::Beam;
@@ -27,11 +28,14 @@ pub(crate) struct SketchScan<'a, V, C, K> {
     pub(crate) rows: &'a V,
     pub(crate) codes: &'a C,
     pub(crate) kernel: K,
+    pub(crate) metric: Metric,
     pub(crate) parts: SketchParts<'a>,
     /// Padded to the stride of the rows.
     pub(crate) query: &'a [f32],
     pub(crate) k: usize,
     pub(crate) ef: usize,
+    /// Rows farther than this are of no use, by the metric's distance.
+    pub(crate) bound: f32,
     /// Rows that have sketches.
     pub(crate) range: Range<u32>,
     pub(crate) set: RowSet<'a>,
@@ -45,11 +49,11 @@ impl<V: VectorView, C: CodeView, K: Kernel> Op for SketchScan<'_, V, C, K> {
 
     fn run<I: Isa>(self, isa: I) -> u64 {
         let SketchScratch { query, masked, .. } = self.scratch;
-        isa.vectorize(|| query.prepare(isa, self.parts.transform, self.parts.space, self.query));
+        isa.vectorize(|| query.prepare_once(isa, self.parts.transform, self.parts.space, self.query));
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
         let window = window_of(self.ef, self.k, self.parts.tuning, query);
-        masked.reset(self.k);
+        masked.reset(self.k, bound_of(isa, self.bound, self.metric, self.parts.space, self.query));
         let scanned = scan_set(&computer, self.range, self.set, window, masked);
         scanned + masked.rerank(&exact, window, self.k, self.beam)
     }
@@ -123,13 +127,13 @@ impl<I: Isa, C: CodeView> Scan<'_, '_, I, C> {
         let estimates = &mut estimates[..count];
         self.computer.estimate(rows, estimates);
         self.scanned += count as u64;
-        let gate = self.state.nearest.worst() + self.window;
+        let gate = self.state.worst() + self.window;
         let mut survivors = [0_u32; BLOCK_ROWS + SLACK];
         let kept = self.isa.keys_below(estimates, gate, &mut survivors);
         for position in &survivors[..kept] {
             let (row, estimate) = (rows[*position as usize], estimates[*position as usize]);
             // What came before in this block may have lowered the bar.
-            if estimate <= self.state.nearest.worst() + self.window {
+            if estimate <= self.state.worst() + self.window {
                 self.state.find(row, estimate, self.window);
             }
         }

@@ -31,6 +31,8 @@ pub(crate) struct Transform {
     sums: Vec<i32>,
     /// Which lanes stand for a value.
     used: Vec<bool>,
+    /// Equal for equal transforms, and for no others that are likely to meet.
+    id: u64,
 }
 
 /// Memory a projection needs.
@@ -58,6 +60,7 @@ impl Transform {
             scales: vec![0.0; layout.lanes()],
             sums: vec![0; layout.lanes()],
             used: Vec::new(),
+            id: 0,
         };
         for (value, row) in rows.chunks_exact(dim.max(1)).enumerate().take(layout.values()) {
             let lane = layout.lane(value);
@@ -72,6 +75,7 @@ impl Transform {
             }
         }
         transform.used = used_lanes(&transform.scales);
+        transform.id = transform.content_id();
         transform
     }
 
@@ -95,12 +99,37 @@ impl Transform {
         }
         let (mean, scales) = (mean.to_vec(), scales.to_vec());
         let used = used_lanes(&scales);
-        Some(Transform { layout, dim: mean.len(), step, mean, matrix, scales, sums, used })
+        let mut transform =
+            Transform { layout, dim: mean.len(), step, mean, matrix, scales, sums, used, id: 0 };
+        transform.id = transform.content_id();
+        Some(transform)
     }
 
     /// Mean, scales by lane, and matrix: what [`Transform::from_parts`] takes.
     pub(crate) fn parts(&self) -> (&[f32], &[f32], &[u8]) {
         (&self.mean, &self.scales, bytemuck::cast_slice(&self.matrix))
+    }
+
+    /// Equal for equal transforms: segments that share one project a query once.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn content_id(&self) -> u64 {
+        let (mean, scales, matrix) = self.parts();
+        let parts: [&[u8]; 4] = [
+            bytemuck::bytes_of(&self.step),
+            bytemuck::cast_slice(mean),
+            bytemuck::cast_slice(scales),
+            matrix,
+        ];
+        let mut id = 0xcbf2_9ce4_8422_2325_u64;
+        for word in parts.into_iter().flat_map(|part| part.chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..word.len()].copy_from_slice(word);
+            id = (id ^ u64::from_le_bytes(bytes)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+        id
     }
 
     pub(crate) fn layout(&self) -> Layout {

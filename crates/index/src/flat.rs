@@ -8,6 +8,7 @@ use dvse_types::Metric;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::candidates::{ROWS_MAX, unpack_distance, unpack_row};
 use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer, with_kernel};
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::{Beam, Scratch};
 use crate::sections::SectionSink;
@@ -149,6 +150,10 @@ fn for_each_set_bit(words: &[u64], range: Range<u32>, mut f: impl FnMut(u32)) {
 impl AnnIndex for FlatIndex {
     fn kind(&self) -> &'static str {
         "flat"
+    }
+
+    fn built_with(&self) -> Option<IndexParams> {
+        None
     }
 
     fn metric(&self) -> Metric {

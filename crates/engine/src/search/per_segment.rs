@@ -1,6 +1,6 @@
 //! One segment's part of an answer.
 
-use dvse_index::{Neighbor, RowSet, Scratch, SearchParams, SearchStats};
+use dvse_index::{AnnIndex, IndexParams, Neighbor, RowSet, Scratch, SearchParams, SearchStats};
 use dvse_types::{Hit, SearchResult};
 
 use crate::filter::{CompiledFilter, FilterPlan, Matcher, plan};
@@ -17,6 +17,9 @@ pub(crate) struct SegmentQuery<'a> {
     pub(crate) ef: usize,
     pub(crate) exact: bool,
     pub(crate) full_scan_rows: usize,
+    /// Inverted lists looked into, and rows of them compared exactly; 0: by `ef`.
+    pub(crate) nprobe: usize,
+    pub(crate) rerank: usize,
     pub(crate) filter: Option<&'a CompiledFilter>,
 }
 
@@ -67,10 +70,11 @@ impl SegmentQuery<'_> {
         let mut found = Vec::new();
         let graph = if self.exact { None } else { vectors.graph };
         if let Some(graph) = graph
-            && let FilterPlan::InGraph { max_distances } =
-                plan(passing, graph.covered().min(visible), self.ef, self.full_scan_rows)
+            && let FilterPlan::InGraph { max_distances } = self.plan(graph, passing, visible)
         {
-            let params = SearchParams { k, ef: self.ef, max_distances };
+            let as_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let (lists, rerank) = (as_u32(self.nprobe), as_u32(self.rerank));
+            let params = SearchParams { k, ef: self.ef, max_distances, lists, rerank };
             let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
             add(result, &walked);
             if !walked.stopped_early {
@@ -85,6 +89,17 @@ impl SegmentQuery<'_> {
         let scanned = vectors.flat.scan(self.query, k, 0..visible, set, scratch, &mut found)?;
         add(result, &scanned);
         Ok(found)
+    }
+
+    fn plan(&self, index: &dyn AnnIndex, passing: u32, visible: u32) -> FilterPlan {
+        match index.built_with() {
+            // Lists know themselves when comparing all that pass is cheaper.
+            Some(IndexParams::Lists(_)) if passing as usize >= self.full_scan_rows => {
+                FilterPlan::InGraph { max_distances: u64::MAX }
+            }
+            Some(IndexParams::Lists(_)) => FilterPlan::Exhaustive,
+            _ => plan(passing, index.covered().min(visible), self.ef, self.full_scan_rows),
+        }
     }
 
     /// Rows that are not linked yet are compared one by one.

@@ -132,13 +132,13 @@ pub struct IndexArguments {
     /// Candidates an insertion into a graph considers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
     pub ef_construct: Option<u32>,
-    /// What a search in a graph reads of a point before it compares the nearest exactly.
-    #[arg(long, value_enum)]
-    pub quantization: Option<QuantizationName>,
-    /// Inverted lists; 0 for about the square root of the points of a segment.
+    /// What walks over a graph read: sketch or none.
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
+    pub quantize: Option<QuantizationName>,
+    /// Inverted lists; 0 for about √n.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
     pub lists: Option<u32>,
-    /// Inverted lists a search looks into; 0 goes by the candidates it keeps.
+    /// Inverted lists a search looks into; 0 goes by its candidates.
     #[arg(long, value_name = "N")]
     pub nprobe: Option<u32>,
 }
@@ -155,7 +155,7 @@ impl IndexArguments {
         ];
         parts.retain(|(_, part)| !part.is_empty());
         let mut parts: Vec<_> = parts.into_iter().map(|(key, part)| (key, Value::Object(part))).collect();
-        parts.extend(self.quantization.map(|quantization| {
+        parts.extend(self.quantize.map(|quantization| {
             let part = match quantization {
                 QuantizationName::None => json!({"none": {}}),
                 QuantizationName::Sketch => json!({"sketch": {}}),

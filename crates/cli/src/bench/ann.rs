@@ -20,8 +20,8 @@ use crate::progress::Board;
 /// What to measure on which files.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "hnsw and nsw take --set m, ef_construction and full_scan_rows, ivf_pq lists, values_per_code, nprobe,\n\
-                  rerank and full_scan_rows; lists give all combinations. Each setting is searched once to warm up and then --repeat times; the fastest time counts.\n\n\
+    after_help = "--set takes m, ef_construction, full_scan_rows for graphs; lists, values_per_code, nprobe, rerank,\n\
+                  full_scan_rows for ivf_pq. The fastest of --repeat times counts, after a warm-up.\n\n\
                   Example:\n  dvse bench ann --base base.npy --queries queries.npy --metric cosine --set m=16,32"
 )]
 pub struct AnnArguments {
@@ -31,15 +31,15 @@ pub struct AnnArguments {
     /// The nearest rows of each query; computed when left out.
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
-    /// The kind of index.
+    /// Which index.
     #[arg(long, value_enum, default_value_t = IndexName::Hnsw)]
     pub index: IndexName,
     /// Parameters of the index: one is built for each combination.
     #[arg(long, value_name = "KEY=N,N,...")]
     pub set: Vec<String>,
-    /// What a search in a graph reads of a vector before it compares the nearest exactly.
-    #[arg(long, value_enum, default_value_t = QuantizationName::Sketch)]
-    pub quantization: QuantizationName,
+    /// What walks over a graph read: sketch or none.
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, default_value_t = QuantizationName::Sketch)]
+    pub quantize: QuantizationName,
     /// Candidates a search keeps.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "16,32,64,128,256")]
     pub ef: Vec<u32>,
@@ -101,7 +101,7 @@ pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
     let mut specs = grid::specs(arguments.index, &arguments.set)?;
     for spec in &mut specs {
         if let IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph) = spec {
-            graph.quantization = arguments.quantization.quantization();
+            graph.quantization = arguments.quantize.quantization();
         }
     }
     let mut inputs = arguments.files.read(arguments.truth.as_deref())?;

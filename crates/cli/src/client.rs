@@ -95,6 +95,14 @@ impl Client {
         self.send(Method::POST, path, Some(body.to_string()))
     }
 
+    /// Changes something.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses.
+    pub fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        self.send(Method::PATCH, path, Some(body.to_string()))
+    }
+
     /// Deletes something.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `dvse collection`: list, describe, create and delete collections.
 
 use clap::{Subcommand, ValueEnum};
+use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, Connection, segment};
@@ -48,6 +49,13 @@ pub enum CollectionCommand {
         after_help = "Example:\n  dvse collection create books --dim 384 --metric cosine --index title:keyword"
     )]
     Create(CreateArguments),
+    /// Change the index of a collection while it is searched.
+    #[command(
+        after_help = "The server builds the new index beside the old one, segment by segment; `dvse collection info` says\n\
+                      how many are left.\n\n\
+                      Example:\n  dvse collection update books --index ivf_pq --nprobe 16"
+    )]
+    Update(UpdateArguments),
     /// Delete a collection and all its points.
     #[command(after_help = "Example:\n  dvse collection delete books --yes")]
     Delete {
@@ -84,18 +92,123 @@ pub struct CreateArguments {
     /// How two vectors are compared.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
-    /// Links a point has in the graph.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=128))]
-    pub m: Option<u32>,
-    /// Candidates an insertion considers.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
-    pub ef_construct: Option<u32>,
-    /// A payload field to index, as FIELD:KIND (keyword, integer, float, bool, datetime, uuid).
-    #[arg(long, value_name = "FIELD:KIND")]
+    /// The kind of index over the vectors (flat, hnsw, nsw, ivf_pq), or a payload field to index, as FIELD:KIND (keyword,
+    /// integer, float, bool, datetime, uuid).
+    #[arg(long, value_name = "KIND|FIELD:KIND")]
     pub index: Vec<String>,
+    /// The parameters of the index.
+    #[command(flatten)]
+    pub params: IndexArguments,
     /// Where the server is.
     #[command(flatten)]
     pub connection: Connection,
+}
+
+/// What is to change about a collection.
+#[derive(Debug, clap::Args)]
+pub struct UpdateArguments {
+    /// Its name, or an alias of it.
+    pub name: String,
+    /// The kind of index over the vectors.
+    #[arg(long, value_enum)]
+    pub index: Option<IndexName>,
+    /// The vector field [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub vector: Option<String>,
+    /// The parameters of the index.
+    #[command(flatten)]
+    pub params: IndexArguments,
+    /// Where the server is.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// The parameters of an index.
+#[derive(Debug, clap::Args)]
+pub struct IndexArguments {
+    /// Links a point has in a graph.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=128))]
+    pub m: Option<u32>,
+    /// Candidates an insertion into a graph considers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
+    pub ef_construct: Option<u32>,
+    /// What walks over a graph read: sketch or none.
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
+    pub quantize: Option<QuantizationName>,
+    /// Inverted lists; 0 for about √n.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub lists: Option<u32>,
+    /// Inverted lists a search looks into; 0 goes by its candidates.
+    #[arg(long, value_name = "N")]
+    pub nprobe: Option<u32>,
+}
+
+impl IndexArguments {
+    /// The parts of a request body that these are.
+    fn parts(&self) -> Vec<(&'static str, Value)> {
+        let object = |pairs: &[(&str, Option<u32>)]| -> Map<String, Value> {
+            pairs.iter().filter_map(|(key, value)| Some(((*key).to_owned(), json!((*value)?)))).collect()
+        };
+        let mut parts = vec![
+            ("hnsw_config", object(&[("m", self.m), ("ef_construct", self.ef_construct)])),
+            ("ivf_pq_config", object(&[("lists", self.lists), ("nprobe", self.nprobe)])),
+        ];
+        parts.retain(|(_, part)| !part.is_empty());
+        let mut parts: Vec<_> = parts.into_iter().map(|(key, part)| (key, Value::Object(part))).collect();
+        parts.extend(self.quantize.map(|quantization| {
+            let part = match quantization {
+                QuantizationName::None => json!({"none": {}}),
+                QuantizationName::Sketch => json!({"sketch": {}}),
+            };
+            ("quantization_config", part)
+        }));
+        parts
+    }
+}
+
+/// What a search in a graph reads of a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QuantizationName {
+    /// The whole vector.
+    None,
+    /// A sketch of one or two cache lines.
+    Sketch,
+}
+
+impl QuantizationName {
+    /// As the engine calls it.
+    pub fn quantization(self) -> dvse_types::Quantization {
+        match self {
+            QuantizationName::None => dvse_types::Quantization::None,
+            QuantizationName::Sketch => dvse_types::Quantization::Sketch,
+        }
+    }
+}
+
+/// A kind of index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IndexName {
+    /// Compares with every vector.
+    Flat,
+    /// Hierarchical navigable small world graph.
+    Hnsw,
+    /// Navigable small world graph without upper layers.
+    Nsw,
+    /// Inverted lists with product codes.
+    #[value(name = "ivf_pq")]
+    IvfPq,
+}
+
+impl IndexName {
+    /// The index with usual parameters.
+    pub fn spec(self) -> IndexSpec {
+        match self {
+            IndexName::Flat => IndexSpec::Flat,
+            IndexName::Hnsw => IndexSpec::Hnsw(HnswSpec::default()),
+            IndexName::Nsw => IndexSpec::Nsw(HnswSpec::default()),
+            IndexName::IvfPq => IndexSpec::IvfPq(IvfPqSpec::default()),
+        }
+    }
 }
 
 /// How two vectors are compared.
@@ -140,6 +253,7 @@ pub fn run(arguments: &CollectionArguments, output: &Output) -> Result<()> {
             info(&Client::new(connection)?, name, *format, output)
         }
         CollectionCommand::Create(arguments) => create(arguments, output),
+        CollectionCommand::Update(arguments) => update(arguments, output),
         CollectionCommand::Delete { name, yes, connection } => {
             delete(&Client::new(connection)?, name, *yes, output)
         }
@@ -198,19 +312,25 @@ fn flatten(path: &str, value: &Value, table: &mut Table) {
 }
 
 fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
-    let indexes = arguments.index.iter().map(|text| parse_index(text)).collect::<Result<Vec<_>>>()?;
+    let (mut kind, mut fields) = (None, Vec::new());
+    for text in &arguments.index {
+        // A kind has no colon, and a field and its kind have one.
+        match IndexName::from_str(text, true) {
+            Ok(name) if !text.contains(':') => kind = Some(name),
+            _ => fields.push(parse_index(text)?),
+        }
+    }
     let client = Client::new(&arguments.connection)?;
     let path = format!("/collections/{}", segment(&arguments.name));
     let mut body = json!({"vectors": {"size": arguments.dim, "distance": arguments.metric.in_requests()}});
-    let hnsw: Map<String, Value> = [("m", arguments.m), ("ef_construct", arguments.ef_construct)]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), json!(value?))))
-        .collect();
-    if !hnsw.is_empty() {
-        body["hnsw_config"] = Value::Object(hnsw);
+    if let Some(kind) = kind {
+        body["vectors"]["index"] = json!(kind.spec().name());
+    }
+    for (key, part) in arguments.params.parts() {
+        body["vectors"][key] = part;
     }
     client.put(&path, &body)?;
-    for (field, kind) in indexes {
+    for (field, kind) in fields {
         client
             .put(&format!("{path}/index?wait=true"), &json!({"field_name": field, "field_schema": kind}))?;
     }
@@ -222,13 +342,38 @@ fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
     ))
 }
 
+fn update(arguments: &UpdateArguments, output: &Output) -> Result<()> {
+    let mut parts: Map<String, Value> =
+        arguments.params.parts().into_iter().map(|(key, part)| (key.to_owned(), part)).collect();
+    if let Some(kind) = arguments.index {
+        parts.insert("index".to_owned(), json!(kind.spec().name()));
+    }
+    if parts.is_empty() {
+        return Err(Failure::new("nothing is to be changed")
+            .with_help("name an --index, or a parameter such as --m or --nprobe"));
+    }
+    let body = match &arguments.vector {
+        Some(name) => json!({"vectors": {(name.as_str()): parts}}),
+        None => Value::Object(parts),
+    };
+    let client = Client::new(&arguments.connection)?;
+    let path = format!("/collections/{}", segment(&arguments.name));
+    client.patch(&path, &body)?;
+    let found = client.get(&path)?;
+    let left = found.get("segments_to_rebuild").and_then(Value::as_u64).unwrap_or(0);
+    let more =
+        if left > 0 { format!("; {left} segments are still to be indexed anew") } else { String::new() };
+    output.line(format!("changed {}{more}", arguments.name))
+}
+
 fn parse_index(text: &str) -> Result<(&str, &str)> {
     match text.rsplit_once(':') {
         Some((field, kind)) if dvse_types::FieldKind::from_name(kind).is_some() && !field.is_empty() => {
             Ok((field, kind))
         }
-        _ => Err(Failure::new(format!("--index {text:?} is not FIELD:KIND")).with_help(
-            "KIND is keyword, integer, float, bool, datetime or uuid, as in --index title:keyword",
+        _ => Err(Failure::new(format!("--index {text:?} is neither a kind nor FIELD:KIND")).with_help(
+            "KIND is keyword, integer, float, bool, datetime or uuid, as in --index title:keyword; \
+             without a field it is flat, hnsw, nsw or ivf_pq",
         )),
     }
 }

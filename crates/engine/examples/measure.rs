@@ -159,7 +159,7 @@ fn request(query: &[f32], limit: usize, ef: usize, exact: bool) -> SearchRequest
         filter: None,
         exclude: vec![],
         distance_max: None,
-        params: SearchParams { ef_search: Some(ef), exact },
+        params: SearchParams { ef_search: Some(ef), exact, ..SearchParams::default() },
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dvse_index::{AnnIndex, Level, SealedHnsw, SketchBasis};
 use dvse_types::{
-    CollectionSchema, IndexSpec, Metric, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector,
-    SeqNo, WriteBatch, WriteOp, turn,
+    CollectionSchema, Metric, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector, SeqNo,
+    WriteBatch, WriteOp, turn,
 };
 
 use crate::config::EngineConfig;
 use crate::filter::{CompiledFilter, InvalidFilter, Matcher};
 use crate::growing::{GrowError, GrowingWriter};
+use crate::index_kind::same_build;
 use crate::live_rows::{LiveRows, ones};
 use crate::op_codec::payload_json;
 use crate::segment::{Segment, SegmentFault, SegmentId, SegmentRead, SegmentState};
@@ -51,6 +52,8 @@ pub(crate) struct Applier {
     level: Level,
     /// Whether a full segment was left in the middle of a batch.
     rolled: bool,
+    /// Whether rows that come are to be indexed otherwise than the growing segment does it.
+    reindexed: bool,
     poison: Option<Arc<str>>,
 }
 
@@ -94,6 +97,7 @@ impl Applier {
             bytes_max,
             level: config.level,
             rolled: false,
+            reindexed: false,
             poison: None,
         })
     }
@@ -110,6 +114,7 @@ impl Applier {
         let touched = touched?;
         self.state.seq = seq;
         if self.rolled
+            || self.reindexed
             || self.writer.len() >= self.rows_max
             || self.writer.segment().bytes() >= self.bytes_max
         {
@@ -122,7 +127,15 @@ impl Applier {
     pub(crate) fn seal(&mut self) -> Result<(), GrowError> {
         self.seal_points.push(self.state.clone());
         self.rolled = false;
-        if self.writer.len() > 0 { self.roll() } else { Ok(()) }
+        let reindexed = std::mem::take(&mut self.reindexed);
+        if self.writer.len() == 0 {
+            if !reindexed {
+                return Ok(());
+            }
+            // An empty segment has nothing to be sealed and is made anew.
+            self.state.segments.pop();
+        }
+        self.roll()
     }
 
     fn roll(&mut self) -> Result<(), GrowError> {
@@ -202,10 +215,14 @@ impl Applier {
                 self.delete_field_index(field);
                 Ok(0)
             }
-            WriteOp::SetHnsw { vector, spec } => {
+            WriteOp::SetIndex { vector, index } => {
+                if let Some(params) = self.state.schema.vectors.get(vector) {
+                    let same = same_build(&params.index, index, params.dim);
+                    self.reindexed |= !same;
+                }
                 self.change_schema(|schema| {
                     if let Some(params) = schema.vectors.get_mut(vector) {
-                        params.index = IndexSpec::Hnsw(*spec);
+                        params.index = *index;
                     }
                 });
                 Ok(0)

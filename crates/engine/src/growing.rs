@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dvse_index::{
-    AnnIndex, FlatIndex, GrowingHnsw, GrowingRows, Level, LinkError, Rows, RowsWriter, SketchBasis,
+    AnnIndex, FlatIndex, GrowingIndex, GrowingRows, Level, LinkError, Rows, RowsWriter, SketchBasis,
     padded_dim,
 };
-use dvse_types::{CollectionSchema, FieldKind, IndexSpec, Payload, PayloadPath, PointId, VectorName};
+use dvse_types::{CollectionSchema, FieldKind, Payload, PayloadPath, PointId, VectorName};
 use parking_lot::RwLock;
 
+use crate::index_kind::{index_params, is_as_asked};
 use crate::op_codec::parse_payload;
 use crate::payload::{GrowingFieldIndex, PayloadStore, Postings, field_keys};
 use crate::row_map::RowMap;
-use crate::sealed::hnsw_params;
 use crate::segment::{MapRef, SegmentFault, SegmentId, SegmentRead, VectorsRef};
 
 /// Rows that can be appended, beyond those after which the segment is sealed: sealing happens between batches.
@@ -40,7 +40,9 @@ pub(crate) struct GrowingSegment {
 struct GrowingVectors {
     rows: Rows,
     flat: FlatIndex,
-    graph: Option<GrowingHnsw>,
+    graph: Option<GrowingIndex>,
+    /// Rows from which inverted lists are of use: fewer are compared one by one anyway.
+    lists_from: u32,
     map: RwLock<RowMap>,
     stride_bytes: u64,
 }
@@ -77,7 +79,7 @@ pub enum GrowError {
         /// The vector field.
         name: VectorName,
         /// What is wrong.
-        source: dvse_index::HnswParamsError,
+        source: dvse_index::IndexParamsError,
     },
     /// There is no memory for another row.
     #[error("no room for another vector of field {name:?}: {source}")]
@@ -105,10 +107,10 @@ impl GrowingWriter {
             let (writer, reader) = GrowingRows::with_capacity(params.dim, rows_max as usize)
                 .map_err(|source| GrowError::Shape { name: name.clone(), source })?;
             let rows = Rows::Growing(reader);
-            let graph = match params.index {
-                IndexSpec::Flat => None,
-                IndexSpec::Hnsw(spec) => {
-                    let graph = GrowingHnsw::new(rows.clone(), rows_max, params.metric, hnsw_params(&spec));
+            let graph = match index_params(&params.index, params.dim) {
+                None => None,
+                Some(index) => {
+                    let graph = GrowingIndex::new(rows.clone(), rows_max, params.metric, index);
                     let graph = graph.map_err(|source| GrowError::Params { name: name.clone(), source })?;
                     let graph = graph.with_level(level);
                     Some(match basis(name) {
@@ -120,7 +122,9 @@ impl GrowingWriter {
             let flat = FlatIndex::new(rows.clone(), params.metric).with_level(level);
             let stride_bytes = 4 * padded_dim(params.dim) as u64;
             let map = RwLock::new(RowMap::default());
-            vectors.insert(name.clone(), GrowingVectors { rows, flat, graph, map, stride_bytes });
+            let lists_from = u32::try_from(params.index.full_scan_rows()).unwrap_or(u32::MAX);
+            let field = GrowingVectors { rows, flat, graph, lists_from, map, stride_bytes };
+            vectors.insert(name.clone(), field);
             writers.insert(name.clone(), writer);
         }
         let indexes = schema
@@ -202,8 +206,18 @@ impl GrowingSegment {
     /// Bytes of vectors that wait to be linked. An incomplete batch waits for more rows and does not count.
     pub(crate) fn tail_bytes(&self) -> u64 {
         let waiting =
-            |field: &GrowingVectors| field.unlinked().saturating_sub(LINK_BATCH_ROWS) * field.stride_bytes;
+            |field: &GrowingVectors| field.waiting().saturating_sub(LINK_BATCH_ROWS) * field.stride_bytes;
         self.vectors.values().map(waiting).sum()
+    }
+
+    /// Vectors that could be linked now; an incomplete batch waits for more and does not count.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.vectors.values().map(GrowingVectors::waiting).filter(|waiting| *waiting >= LINK_BATCH_ROWS).sum()
+    }
+
+    /// Bytes of memory its indexes take beside the vectors.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.vectors.values().filter_map(|field| field.graph.as_ref()).map(AnnIndex::index_bytes).sum()
     }
 
     /// Vectors, and how many of them an index covers.
@@ -229,19 +243,26 @@ impl GrowingSegment {
     ) -> Result<bool, LinkError> {
         for field in self.vectors.values() {
             let Some(graph) = &field.graph else { continue };
-            let before = graph.linked();
-            let rows = field.rows.len();
-            if before >= rows {
+            if matches!(graph, GrowingIndex::Lists(_)) && field.rows.len() < field.lists_from {
                 continue;
             }
-            let upto = rows.min(before.saturating_add(rows_step));
-            // Flushing cuts a batch short, which belongs at the end of the rows and nowhere else.
-            let after = graph.link(upto, flush && upto == rows, pool, stop)?.linked;
-            if after > before {
+            let before = graph.linked();
+            let progress = graph.link_step(rows_step, flush, pool, stop)?;
+            if progress.is_some_and(|progress| progress.linked > before) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether every field is indexed as a schema asks.
+    pub(crate) fn is_as_asked(&self, schema: &CollectionSchema) -> bool {
+        self.vectors.iter().all(|(name, field)| {
+            schema.vectors.get(name).is_none_or(|params| {
+                let lacks = field.graph.is_none() && index_params(&params.index, params.dim).is_some();
+                !lacks && is_as_asked(&field.as_ref(), &params.index)
+            })
+        })
     }
 
     /// Makes compact codes of new rows, so that searches need not read them whole until they are linked. Called by the
@@ -273,10 +294,9 @@ impl GrowingSegment {
 }
 
 impl GrowingVectors {
-    fn unlinked(&self) -> u64 {
-        self.graph
-            .as_ref()
-            .map_or(0, |graph| u64::from(self.rows.len()).saturating_sub(u64::from(graph.linked())))
+    /// Vectors that could be linked now.
+    fn waiting(&self) -> u64 {
+        self.graph.as_ref().map_or(0, |graph| u64::from(graph.waiting()))
     }
 
     fn as_ref(&self) -> VectorsRef<'_> {

@@ -48,6 +48,7 @@ mod database;
 mod embedded;
 mod filter;
 mod growing;
+mod index_kind;
 mod live_rows;
 mod maintenance;
 mod manifest;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use dvse_index::LinkError;
 use dvse_storage::{CheckedFileError, ManifestError, write_atomic};
-use dvse_types::{Classify, ErrorKind, IndexSpec, SeqNo};
+use dvse_types::{Classify, ErrorKind, SeqNo};
 
 use crate::apply::next_number;
 use crate::build::GraphBuild;
@@ -190,7 +190,9 @@ impl Maintainer {
             if rows == 0 {
                 continue;
             }
-            if context.goal != Goal::Sealed {
+            // An index that is about to be replaced is not completed first.
+            let replaced = !growing.is_as_asked(&shard.view().state().schema);
+            if context.goal != Goal::Sealed && !replaced {
                 let linked = growing.link(LINK_STEP_ROWS, true, context.pool, context.stop)?;
                 if linked || (context.stop)() {
                     return Ok(Step::Worked);
@@ -220,6 +222,9 @@ impl Maintainer {
         let view = shard.view();
         for state in &view.state().segments {
             let Segment::Growing(growing) = &state.segment else { continue };
+            if !growing.is_as_asked(&view.state().schema) {
+                continue;
+            }
             let flush = context.goal == Goal::Settled;
             if growing.link(LINK_STEP_ROWS, flush, context.pool, context.stop)? {
                 return Ok(true);
@@ -234,6 +239,7 @@ impl Maintainer {
             Job::Build(build) => build,
             Job::Merge(merge) => &mut merge.build,
         };
+        build.keep_up(&shard.view().state().schema)?;
         if build.link(context)? {
             return Ok(true);
         }
@@ -439,12 +445,4 @@ fn seal_growing(
         sealed = sealed.with_graphs(&*shard.dir, version)?;
     }
     Ok(sealed)
-}
-
-/// Whether a vector field of so many vectors is to have a graph.
-pub(crate) fn wants_graph(index: &IndexSpec, vectors: u32) -> bool {
-    match index {
-        IndexSpec::Flat => false,
-        IndexSpec::Hnsw(spec) => vectors as usize >= spec.full_scan_rows,
-    }
 }

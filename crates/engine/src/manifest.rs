@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dvse_types::{CollectionSchema, FieldKind, IndexSpec, Metric, PayloadPath, SeqNo, VectorParams};
+use dvse_types::{CollectionSchema, FieldKind, Metric, PayloadPath, SeqNo, VectorParams};
 
 use crate::op_codec::{
-    decode_field_kind, decode_hnsw, decode_path, decode_usize, encode_hnsw, field_kind_tag,
+    decode_field_kind, decode_index, decode_path, decode_usize, encode_index, field_kind_tag,
 };
 use crate::segment::SegmentId;
 use crate::wire::{DecodeError, FieldReader, FieldWriter};
@@ -94,13 +94,7 @@ fn encode_schema(out: &mut FieldWriter, schema: &CollectionSchema) {
             Metric::InnerProduct => 2,
             Metric::Cosine => 3,
         });
-        match &params.index {
-            IndexSpec::Flat => out.u8(1),
-            IndexSpec::Hnsw(spec) => {
-                out.u8(2);
-                encode_hnsw(out, spec);
-            }
-        }
+        encode_index(out, &params.index);
         out.u8(u8::from(params.model.is_some()));
         if let Some(model) = &params.model {
             out.str(model);
@@ -125,12 +119,7 @@ fn decode_schema(from: &mut FieldReader<'_>) -> Result<CollectionSchema, DecodeE
             3 => Metric::Cosine,
             got => return Err(DecodeError::Tag { what: "a metric", offset, got: got.into() }),
         };
-        let offset = from.offset();
-        let index = match from.u8("an index kind")? {
-            1 => IndexSpec::Flat,
-            2 => IndexSpec::Hnsw(decode_hnsw(from)?),
-            got => return Err(DecodeError::Tag { what: "an index kind", offset, got: got.into() }),
-        };
+        let index = decode_index(from)?;
         let model = match from.u8("whether there is a model")? {
             0 => None,
             _ => Some(from.str("a model")?.to_owned()),
@@ -147,6 +136,7 @@ fn decode_schema(from: &mut FieldReader<'_>) -> Result<CollectionSchema, DecodeE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dvse_types::IndexSpec;
 
     #[test]
     fn a_manifest_comes_back_and_every_cut_is_refused() {

@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use dvse_types::{
-    Condition, FieldKind, FieldTest, Filter, HnswSpec, MatchValue, MinShould, NESTING_MAX, NamedVectors,
-    Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, Range, WriteBatch, WriteOp,
+    Condition, FieldKind, FieldTest, Filter, HnswSpec, IndexSpec, IvfPqSpec, MatchValue, MinShould,
+    NESTING_MAX, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors,
+    Quantization, Range, WriteBatch, WriteOp,
 };
 
 use crate::wire::{DecodeError, FieldReader, FieldWriter};
@@ -70,7 +71,9 @@ mod tag {
     pub(super) const CLEAR_PAYLOAD: u8 = 8;
     pub(super) const CREATE_FIELD_INDEX: u8 = 9;
     pub(super) const DELETE_FIELD_INDEX: u8 = 10;
+    /// Written by earlier versions, which had one kind of graph.
     pub(super) const SET_HNSW: u8 = 11;
+    pub(super) const SET_INDEX: u8 = 12;
 
     /// Bits of the byte before an id.
     pub(super) const ID_UUID: u8 = 1;
@@ -135,10 +138,10 @@ fn encode_op(out: &mut FieldWriter, op: &WriteOp) {
             out.u8(tag::DELETE_FIELD_INDEX);
             out.str(field.as_str());
         }
-        WriteOp::SetHnsw { vector, spec } => {
-            out.u8(tag::SET_HNSW);
+        WriteOp::SetIndex { vector, index } => {
+            out.u8(tag::SET_INDEX);
             out.str(vector);
-            encode_hnsw(out, spec);
+            encode_index(out, index);
         }
     }
 }
@@ -192,7 +195,12 @@ fn decode_op(from: &mut FieldReader<'_>) -> Result<WriteOp, DecodeError> {
         }
         tag::DELETE_FIELD_INDEX => WriteOp::DeleteFieldIndex(decode_path(from)?),
         tag::SET_HNSW => {
-            WriteOp::SetHnsw { vector: from.str("a vector's name")?.to_owned(), spec: decode_hnsw(from)? }
+            let vector = from.str("a vector's name")?.to_owned();
+            WriteOp::SetIndex { vector, index: IndexSpec::Hnsw(decode_hnsw(from)?) }
+        }
+        tag::SET_INDEX => {
+            let vector = from.str("a vector's name")?.to_owned();
+            WriteOp::SetIndex { vector, index: decode_index(from)? }
         }
         got => return Err(DecodeError::Tag { what: "an operation's tag", offset, got: u64::from(got) }),
     };
@@ -321,17 +329,86 @@ pub(crate) fn decode_field_kind(from: &mut FieldReader<'_>) -> Result<FieldKind,
     })
 }
 
-pub(crate) fn encode_hnsw(out: &mut FieldWriter, spec: &HnswSpec) {
+mod index_tag {
+    pub(super) const FLAT: u8 = 1;
+    /// HNSW with sketches.
+    pub(super) const HNSW: u8 = 2;
+    /// Any graph.
+    pub(super) const GRAPH: u8 = 3;
+    pub(super) const IVF_PQ: u8 = 4;
+}
+
+/// Writes an index with its parameters, in a log record or a manifest.
+pub(crate) fn encode_index(out: &mut FieldWriter, index: &IndexSpec) {
+    match index {
+        IndexSpec::Flat => out.u8(index_tag::FLAT),
+        IndexSpec::Hnsw(spec) if spec.quantization == Quantization::Sketch => {
+            out.u8(index_tag::HNSW);
+            encode_hnsw(out, spec);
+        }
+        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => {
+            out.u8(index_tag::GRAPH);
+            out.u8(u8::from(matches!(index, IndexSpec::Nsw(_))));
+            encode_hnsw(out, spec);
+            out.u8(match spec.quantization {
+                Quantization::None => 0,
+                Quantization::Sketch => 1,
+            });
+        }
+        IndexSpec::IvfPq(spec) => {
+            out.u8(index_tag::IVF_PQ);
+            let IvfPqSpec { lists, values_per_code, nprobe, rerank, full_scan_rows } = *spec;
+            [lists, values_per_code, nprobe, rerank, full_scan_rows]
+                .into_iter()
+                .for_each(|value| out.u64(value as u64));
+        }
+    }
+}
+
+/// Reads an index with its parameters.
+pub(crate) fn decode_index(from: &mut FieldReader<'_>) -> Result<IndexSpec, DecodeError> {
+    let offset = from.offset();
+    Ok(match from.u8("an index kind")? {
+        index_tag::FLAT => IndexSpec::Flat,
+        index_tag::HNSW => IndexSpec::Hnsw(decode_hnsw(from)?),
+        index_tag::GRAPH => {
+            let flat = decode_bool(from)?;
+            let spec = decode_hnsw(from)?;
+            let spec = HnswSpec { quantization: decode_quantization(from)?, ..spec };
+            if flat { IndexSpec::Nsw(spec) } else { IndexSpec::Hnsw(spec) }
+        }
+        index_tag::IVF_PQ => IndexSpec::IvfPq(IvfPqSpec {
+            lists: decode_usize(from, "lists")?,
+            values_per_code: decode_usize(from, "values_per_code")?,
+            nprobe: decode_usize(from, "nprobe")?,
+            rerank: decode_usize(from, "rerank")?,
+            full_scan_rows: decode_usize(from, "full_scan_rows")?,
+        }),
+        got => return Err(DecodeError::Tag { what: "an index kind", offset, got: got.into() }),
+    })
+}
+
+fn decode_quantization(from: &mut FieldReader<'_>) -> Result<Quantization, DecodeError> {
+    let offset = from.offset();
+    Ok(match from.u8("a quantization")? {
+        0 => Quantization::None,
+        1 => Quantization::Sketch,
+        got => return Err(DecodeError::Tag { what: "a quantization", offset, got: got.into() }),
+    })
+}
+
+fn encode_hnsw(out: &mut FieldWriter, spec: &HnswSpec) {
     out.u64(spec.m as u64);
     out.u64(spec.ef_construction as u64);
     out.u64(spec.full_scan_rows as u64);
 }
 
-pub(crate) fn decode_hnsw(from: &mut FieldReader<'_>) -> Result<HnswSpec, DecodeError> {
+fn decode_hnsw(from: &mut FieldReader<'_>) -> Result<HnswSpec, DecodeError> {
     Ok(HnswSpec {
         m: decode_usize(from, "m")?,
         ef_construction: decode_usize(from, "ef_construction")?,
         full_scan_rows: decode_usize(from, "full_scan_rows")?,
+        quantization: Quantization::Sketch,
     })
 }
 

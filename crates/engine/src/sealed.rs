@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dvse_index::{
-    AnnIndex, FlatIndex, HnswParams, Level, MappedRows, OpenIndexError, Rows, RowsError, SealedHnsw,
-    padded_dim,
+    AnnIndex, FlatIndex, Level, MappedRows, OpenIndexError, Rows, RowsError, open_index, padded_dim,
 };
 use dvse_storage::{Bytes, Directory, SectionTag, SegmentError, SegmentReader};
-use dvse_types::{CollectionSchema, FieldKind, HnswSpec, Payload, PayloadPath, PointId, VectorName};
+use dvse_types::{CollectionSchema, FieldKind, Payload, PayloadPath, PointId, VectorName};
 
 use crate::live_rows::bit;
 use crate::op_codec::{decode_path, parse_payload};
@@ -138,7 +137,7 @@ struct SealedVectors {
     mapped: MappedRows,
     rows: Rows,
     flat: FlatIndex,
-    graph: Option<Arc<SealedHnsw>>,
+    graph: Option<Arc<dyn AnnIndex>>,
     map: RowMap,
 }
 
@@ -146,14 +145,6 @@ impl std::fmt::Debug for SealedVectors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SealedVectors").field("rows", &self.rows.len()).finish_non_exhaustive()
     }
-}
-
-/// The parameters of a graph as the index takes them.
-pub(crate) fn hnsw_params(spec: &HnswSpec) -> HnswParams {
-    // Graphs of fewer than four links a layer fall apart; the schema allows two for compatibility.
-    let m = u16::try_from(spec.m.clamp(4, 128)).unwrap_or(128);
-    let ef_construction = u16::try_from(spec.ef_construction.clamp(1, 4096)).unwrap_or(4096);
-    HnswParams { m, ef_construction, ..HnswParams::default() }
 }
 
 impl SealedSegment {
@@ -197,6 +188,14 @@ impl SealedSegment {
         })
     }
 
+    /// The segment searched without indexes.
+    pub(crate) fn without_graphs(&self) -> SealedSegment {
+        let mut next = self.clone();
+        next.vectors.values_mut().for_each(|field| field.graph = None);
+        next.graph = None;
+        next
+    }
+
     /// The segment with the graphs of a graph file.
     pub(crate) fn with_graphs(
         &self,
@@ -209,7 +208,7 @@ impl SealedSegment {
         let meta =
             GraphMeta::decode(&reader.required(META)?).map_err(|source| file.section_error(META, source))?;
         file.expect("the segment's number", meta.id.0, self.id.0)?;
-        let mut next = self.clone();
+        let mut next = self.without_graphs();
         for graph in &meta.graphs {
             let Some(field) = next.vectors.get_mut(&graph.name) else { continue };
             let prefix = graph_prefix(&graph.name);
@@ -219,7 +218,7 @@ impl SealedSegment {
                 name: graph.name.clone(),
                 source,
             })?;
-            let opened = SealedHnsw::open(&source, rows, field.flat.metric());
+            let opened = open_index(&source, rows, field.flat.metric(), self.level);
             // Where the graph makes no sense the checksums say at which offset.
             if opened.is_err() {
                 reader.verify_all()?;
@@ -229,7 +228,7 @@ impl SealedSegment {
                 name: graph.name.clone(),
                 source: Box::new(source),
             })?;
-            field.graph = Some(Arc::new(opened.with_level(self.level)));
+            field.graph = Some(opened);
         }
         next.graph = Some((version, reader));
         Ok(next)
@@ -289,6 +288,11 @@ impl SealedSegment {
             counts.1 += field.graph.as_ref().map_or(0, |graph| u64::from(graph.covered()));
         }
         counts
+    }
+
+    /// Bytes of memory its indexes take beside the vectors.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.vectors.values().filter_map(|field| field.graph.as_ref()).map(|graph| graph.index_bytes()).sum()
     }
 
     pub(crate) fn vector_fields(&self) -> impl Iterator<Item = (&VectorName, VectorsRef<'_>)> {
@@ -391,7 +395,7 @@ impl SealedVectors {
         VectorsRef {
             rows: &self.rows,
             flat: &self.flat,
-            graph: self.graph.as_deref().map(|graph| graph as &dyn AnnIndex),
+            graph: self.graph.as_deref(),
             map: MapRef::Sealed(&self.map),
         }
     }

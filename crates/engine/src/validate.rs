@@ -1,7 +1,7 @@
 //! What is checked before a batch enters the log, so that applying it cannot fail for a reason of its own.
 
 use dvse_types::{
-    CollectionSchema, HnswSpec, IndexSpec, InvalidSchema, InvalidVector, NESTING_MAX, NamedVectors,
+    CollectionSchema, IndexSpec, InvalidSchema, InvalidVector, NESTING_MAX, NamedVectors,
     PAYLOAD_INDEXES_MAX, Payload, PayloadPath, PointId, PointSelector, VectorName, WriteBatch, WriteOp,
     depth,
 };
@@ -34,12 +34,6 @@ pub enum InvalidBatch {
     /// Parameters are out of their ranges.
     #[error(transparent)]
     Schema(#[from] InvalidSchema),
-    /// The vector field has no graph whose parameters could be changed.
-    #[error("vector field {name:?} is searched without a graph, so it has no graph parameters")]
-    NoGraph {
-        /// The vector field.
-        name: VectorName,
-    },
 }
 
 /// Checks every operation.
@@ -73,7 +67,7 @@ fn validate_op(op: &WriteOp, schema: &CollectionSchema) -> Result<(), InvalidBat
         }
         WriteOp::CreateFieldIndex { field, .. } => check_field_index(field, schema),
         WriteOp::DeleteFieldIndex(_) => Ok(()),
-        WriteOp::SetHnsw { vector, spec } => check_hnsw(vector, *spec, schema),
+        WriteOp::SetIndex { vector, index } => check_index(vector, *index, schema),
     }
 }
 
@@ -112,12 +106,11 @@ fn check_field_index(field: &PayloadPath, schema: &CollectionSchema) -> Result<(
     Err(InvalidSchema::TooMany { what: "payload indexes", got, max: PAYLOAD_INDEXES_MAX }.into())
 }
 
-fn check_hnsw(name: &VectorName, spec: HnswSpec, schema: &CollectionSchema) -> Result<(), InvalidBatch> {
+fn check_index(name: &VectorName, index: IndexSpec, schema: &CollectionSchema) -> Result<(), InvalidBatch> {
     check_name(name, schema)?;
     let mut changed = schema.clone();
-    match changed.vectors.get_mut(name).map(|params| &mut params.index) {
-        Some(IndexSpec::Hnsw(current)) => *current = spec,
-        _ => return Err(InvalidBatch::NoGraph { name: name.clone() }),
+    if let Some(params) = changed.vectors.get_mut(name) {
+        params.index = index;
     }
     Ok(changed.validate()?)
 }

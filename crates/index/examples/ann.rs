@@ -278,6 +278,7 @@ fn build_hnsw(options: &Options, rows: Rows, metric: Metric, pool: &rayon::Threa
         alpha: options.get("alpha").map_or(defaults.alpha, |text| text.parse().expect("alpha")),
         batch_max: number_of(options, "batch", defaults.batch_max.into()) as u16,
         seed: number_of(options, "seed", 0) as u64,
+        layers: number_of(options, "layers", 1) != 0,
         sketches: number_of(options, "sketches", 1) != 0,
         traversal: traversal(options),
     };

@@ -3,6 +3,7 @@
 use dvse_types::Metric;
 
 use crate::hnsw::SealedHnsw;
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::SectionSink;
@@ -31,13 +32,17 @@ pub struct SearchParams {
     /// Rows farther than this are of no use to the caller, who has enough that are nearer: an index may leave them out
     /// and come back with fewer than `k`.
     pub bound: f32,
+    /// Inverted lists looked into (`nprobe`); 0: as the index does, by `ef`. A graph ignores it.
+    pub lists: u32,
+    /// Rows of inverted lists compared exactly; 0: as the index does, by `ef`. A graph ignores it.
+    pub rerank: u32,
 }
 
 impl SearchParams {
     /// Asks for `k` neighbours with a beam of `ef` and no bound on the work.
     #[must_use]
     pub fn new(k: usize, ef: usize) -> SearchParams {
-        SearchParams { k, ef, max_distances: u64::MAX, bound: f32::INFINITY }
+        SearchParams { k, ef, max_distances: u64::MAX, bound: f32::INFINITY, lists: 0, rerank: 0 }
     }
 }
 
@@ -71,8 +76,11 @@ pub enum SearchError {
 ///
 /// Rows and queries of the metric [`Metric::Cosine`] are of unit length already.
 pub trait AnnIndex: Send + Sync {
-    /// The name used in configuration: `flat`, `hnsw` or `ivf_pq`.
+    /// The name used in configuration: `flat`, `hnsw`, `nsw` or `ivf_pq`.
     fn kind(&self) -> &'static str;
+
+    /// What it was built with; `None` for a flat index, which is not built.
+    fn built_with(&self) -> Option<IndexParams>;
 
     /// How vectors are compared.
     fn metric(&self) -> Metric;

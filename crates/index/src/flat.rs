@@ -8,6 +8,7 @@ use dvse_types::Metric;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::candidates::{ROWS_MAX, unpack_distance, unpack_row};
 use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer, with_kernel};
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::{Beam, Scratch};
 use crate::sections::SectionSink;
@@ -122,6 +123,10 @@ fn flush<C: DistanceComputer>(computer: &C, beam: &mut Beam, stats: &mut SearchS
 impl AnnIndex for FlatIndex {
     fn kind(&self) -> &'static str {
         "flat"
+    }
+
+    fn built_with(&self) -> Option<IndexParams> {
+        None
     }
 
     fn metric(&self) -> Metric {

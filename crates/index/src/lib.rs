@@ -1,4 +1,4 @@
-//! Approximate nearest-neighbour structures over borrowed rows: flat, HNSW and IVF-PQ.
+//! Approximate nearest-neighbour structures over borrowed rows: flat, HNSW, NSW and IVF-PQ.
 //!
 //! An index works on rows that someone else keeps ([`Rows`]: growing in memory, or sealed in a mapping) and knows
 //! nothing of files, of what users call their points, or of who deletes them: rows to be hidden are left out of the
@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`Rows`] and [`VectorView`]; [`AnnIndex`], [`SearchParams`], [`RowSet`], [`Scratch`],
 //! [`Neighbor`]; [`FlatIndex`]; [`GrowingHnsw`] and [`SealedHnsw`] with [`HnswParams`]; [`GrowingIvf`] and
-//! [`SealedIvf`] with [`IvfParams`] and [`Probing`]; [`SectionSink`] and [`SectionSource`], through which an index is
+//! [`SealedIvf`] with [`IvfParams`] and [`Probing`]; [`GrowingIndex`] and [`open_index`], any of them; [`SectionSink`] and [`SectionSource`], through which an index is
 //! kept; [`recall_at`].
 //!
 //! ```
@@ -28,6 +28,7 @@ mod flat;
 mod graph;
 mod hnsw;
 mod ivf;
+mod kinds;
 mod quant;
 mod recall;
 mod row_set;
@@ -44,6 +45,7 @@ pub use flat::FlatIndex;
 pub use graph::beam_search::Traversal;
 pub use hnsw::{GrowingHnsw, HnswParams, HnswParamsError, LinkError, LinkProgress, SealedHnsw};
 pub use ivf::{GrowingIvf, IvfParams, IvfParamsError, Probing, SealedIvf};
+pub use kinds::{GrowingIndex, IndexParams, IndexParamsError, open_index};
 pub use recall::{RecallSummary, recall_at};
 pub use row_set::RowSet;
 pub use scratch::Scratch;

@@ -36,8 +36,8 @@ pub use op::{PointSelector, WriteBatch, WriteOp};
 pub use payload::{NESTING_MAX, ParsePathError, PathStep, Payload, PayloadPath, Value, depth};
 pub use point::{PayloadSelector, Point, PointVectors, Projection, Record, VectorSelector};
 pub use schema::{
-    CollectionSchema, FieldKind, HnswSpec, IndexSpec, InvalidSchema, PAYLOAD_INDEXES_MAX, VECTOR_FIELDS_MAX,
-    VectorParams,
+    CODES_MAX, CollectionSchema, FieldKind, HnswSpec, IndexSpec, InvalidSchema, IvfPqSpec,
+    PAYLOAD_INDEXES_MAX, Quantization, VECTOR_FIELDS_MAX, VectorParams,
 };
 pub use search::{FacetCount, Hit, SearchParams, SearchRequest, SearchResult, SearchStats};
 pub use vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX, NamedVectors, VectorName};

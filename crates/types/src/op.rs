@@ -1,6 +1,6 @@
 //! Writes: what the log carries.
 
-use crate::{FieldKind, Filter, HnswSpec, Payload, PayloadPath, Point, PointId, PointVectors, VectorName};
+use crate::{FieldKind, Filter, IndexSpec, Payload, PayloadPath, Point, PointId, PointVectors, VectorName};
 
 /// Some operations that enter the log as one entry and take effect together, in order.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -59,12 +59,13 @@ pub enum WriteOp {
     },
     /// Stops to index a payload field.
     DeleteFieldIndex(PayloadPath),
-    /// Changes the parameters with which the graphs of a vector field are built from now on.
-    SetHnsw {
+    /// Changes the index over a vector field: new rows are indexed so at once, and segments that are there are indexed
+    /// anew, one after the other, while searches go on with the indexes they have.
+    SetIndex {
         /// The vector field.
         vector: VectorName,
-        /// The new parameters.
-        spec: HnswSpec,
+        /// The kind of index and its parameters.
+        index: IndexSpec,
     },
 }
 

@@ -34,26 +34,102 @@ pub enum IndexSpec {
     Flat,
     /// Hierarchical navigable small world graph.
     Hnsw(HnswSpec),
+    /// The same graph without upper layers.
+    Nsw(HnswSpec),
+    /// Inverted lists with product codes.
+    IvfPq(IvfPqSpec),
 }
 
-/// Parameters of HNSW (Malkov and Yashunin 2018).
+impl IndexSpec {
+    /// The name used in requests and answers.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            IndexSpec::Flat => "flat",
+            IndexSpec::Hnsw(_) => "hnsw",
+            IndexSpec::Nsw(_) => "nsw",
+            IndexSpec::IvfPq(_) => "ivf_pq",
+        }
+    }
+
+    /// A set of fewer rows than this is searched exactly.
+    #[must_use]
+    pub fn full_scan_rows(&self) -> usize {
+        match self {
+            IndexSpec::Flat => usize::MAX,
+            IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => spec.full_scan_rows,
+            IndexSpec::IvfPq(spec) => spec.full_scan_rows,
+        }
+    }
+}
+
+/// Parameters of a graph (HNSW: Malkov and Yashunin 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HnswSpec {
-    /// Links a row on the upper layers; the base layer has twice as many. 2 to 128.
+    /// Links a row on the upper layers; the base layer, the only one of a flat graph, has twice as many. 2 to 128.
     pub m: usize,
     /// How many candidates an insertion considers. 4 to 4096.
     pub ef_construction: usize,
     /// A set of fewer rows than this is searched exactly.
     pub full_scan_rows: usize,
+    /// What a walk reads of a row.
+    pub quantization: Quantization,
+}
+
+/// What a walk over a graph reads of a row before the nearest are compared exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quantization {
+    /// The row itself.
+    None,
+    /// A sketch: one or two cache lines that hold the directions in which the rows of the segment vary most.
+    #[default]
+    Sketch,
 }
 
 impl Default for HnswSpec {
     fn default() -> Self {
         // M and ef_construction as measured in docs/adr/0003-hnsw.md. Below a few thousand rows an exact scan is as
         // fast as a graph walk and never misses.
-        HnswSpec { m: 16, ef_construction: 128, full_scan_rows: 2_000 }
+        HnswSpec { m: 16, ef_construction: 128, full_scan_rows: 2_000, quantization: Quantization::Sketch }
     }
 }
+
+/// Parameters of inverted lists with product codes (Jégou, Douze and Schmid 2011).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IvfPqSpec {
+    /// Lists, up to 65 536; 0 takes about the square root of the rows of a segment.
+    pub lists: usize,
+    /// Values of a vector that one code of 4 bits stands for, 1 to 64 and such that there are at most
+    /// [`CODES_MAX`] codes; 0 takes 4, or as few as there may be.
+    pub values_per_code: usize,
+    /// Lists a search looks into; 0 goes by the candidates it keeps. Takes effect at once.
+    pub nprobe: usize,
+    /// Rows a search compares exactly; 0 goes by the candidates it keeps. Takes effect at once.
+    pub rerank: usize,
+    /// A set of fewer rows than this is searched exactly.
+    pub full_scan_rows: usize,
+}
+
+impl Default for IvfPqSpec {
+    fn default() -> Self {
+        // As measured in docs/adr/0009-ivf-pq.md. Training lists for fewer rows is not worth it.
+        IvfPqSpec { lists: 0, values_per_code: 0, nprobe: 0, rerank: 0, full_scan_rows: 2_000 }
+    }
+}
+
+impl IvfPqSpec {
+    /// The values a code stands for in vectors of a dimension.
+    #[must_use]
+    pub fn values_per_code_of(&self, dim: usize) -> usize {
+        match self.values_per_code {
+            0 => dim.div_ceil(CODES_MAX).max(4),
+            asked => asked,
+        }
+    }
+}
+
+/// Product codes a vector can have at most.
+pub const CODES_MAX: usize = 1_040;
 
 /// The kind of values a payload index holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,9 +238,18 @@ impl CollectionSchema {
                 if name.is_empty() { format!("vectors.{part}") } else { format!("vectors.{name}.{part}") }
             };
             check_range(field("size"), params.dim, 1, DIM_MAX)?;
-            if let IndexSpec::Hnsw(hnsw) = params.index {
-                check_range(field("hnsw_config.m"), hnsw.m, 2, 128)?;
-                check_range(field("hnsw_config.ef_construct"), hnsw.ef_construction, 4, 4_096)?;
+            match params.index {
+                IndexSpec::Flat => {}
+                IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => {
+                    check_range(field("hnsw_config.m"), spec.m, 2, 128)?;
+                    check_range(field("hnsw_config.ef_construct"), spec.ef_construction, 4, 4_096)?;
+                }
+                IndexSpec::IvfPq(spec) => {
+                    let finest = params.dim.div_ceil(CODES_MAX).max(1);
+                    let values = spec.values_per_code_of(params.dim);
+                    check_range(field("ivf_pq_config.lists"), spec.lists, 0, 1 << 16)?;
+                    check_range(field("ivf_pq_config.values_per_code"), values, finest, finest.max(64))?;
+                }
             }
         }
         Ok(())

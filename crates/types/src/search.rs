@@ -24,8 +24,10 @@ pub struct SearchRequest {
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SearchParams {
-    /// How many candidates a graph search keeps; raised to `limit` where that is more. `None`: the default.
+    /// How many candidates a search of an index keeps; raised to `limit` where that is more. `None`: the default.
     pub ef_search: Option<usize>,
+    /// How many inverted lists a search looks into; `None`: as the collection says. Other indexes ignore it.
+    pub nprobe: Option<usize>,
     /// Compare with every vector: recall 1, whatever it costs.
     pub exact: bool,
 }

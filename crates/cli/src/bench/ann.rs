@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use dvse_engine::EngineConfig;
 use dvse_index::Level;
-use dvse_types::{Payload, SearchParams};
+use dvse_types::{IndexSpec, Payload, SearchParams};
 
 use super::built::{Built, Recipe};
 use super::files::{FileArguments, Inputs};
@@ -13,6 +12,7 @@ use super::measure::{measure, requests};
 use super::report::Report;
 use super::truth::{Truth, compute_lists};
 use super::{grid, machine, serve};
+use crate::collection::{IndexName, QuantizationName};
 use crate::failure::{Failure, Result};
 use crate::output::{Format, Output};
 use crate::progress::Board;
@@ -20,8 +20,8 @@ use crate::progress::Board;
 /// What to measure on which files.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "hnsw takes --set m, ef_construction and full_scan_rows; lists give all combinations. Each setting\n\
-                  is searched once to warm up and then --repeat times; the fastest time counts.\n\n\
+    after_help = "--set takes m, ef_construction, full_scan_rows for graphs; lists, values_per_code, nprobe, rerank,\n\
+                  full_scan_rows for ivf_pq. The fastest of --repeat times counts, after a warm-up.\n\n\
                   Example:\n  dvse bench ann --base base.npy --queries queries.npy --metric cosine --set m=16,32"
 )]
 pub struct AnnArguments {
@@ -31,12 +31,15 @@ pub struct AnnArguments {
     /// The nearest rows of each query; computed when left out.
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
-    /// The kind of index.
+    /// Which index.
     #[arg(long, value_enum, default_value_t = IndexName::Hnsw)]
     pub index: IndexName,
     /// Parameters of the index: one is built for each combination.
     #[arg(long, value_name = "KEY=N,N,...")]
     pub set: Vec<String>,
+    /// What walks over a graph read: sketch or none.
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, default_value_t = QuantizationName::Sketch)]
+    pub quantize: QuantizationName,
     /// Candidates a search keeps.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "16,32,64,128,256")]
     pub ef: Vec<u32>,
@@ -81,15 +84,6 @@ impl RunArguments {
     }
 }
 
-/// A kind of index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum IndexName {
-    /// Compares with every vector.
-    Flat,
-    /// Hierarchical navigable small world graph.
-    Hnsw,
-}
-
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=256) => Ok(threads),
@@ -104,7 +98,12 @@ fn parse_threads(text: &str) -> std::result::Result<usize, String> {
 pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
     let board = Board::new(arguments.quiet);
     let level = machine::level_of(arguments.run.isa)?;
-    let specs = grid::specs(arguments.index, &arguments.set)?;
+    let mut specs = grid::specs(arguments.index, &arguments.set)?;
+    for spec in &mut specs {
+        if let IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph) = spec {
+            graph.quantization = arguments.quantize.quantization();
+        }
+    }
     let mut inputs = arguments.files.read(arguments.truth.as_deref())?;
     let given = inputs.lists.is_some();
     let k = arguments.k as usize;

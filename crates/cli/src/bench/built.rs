@@ -44,6 +44,8 @@ pub struct Built {
     pub build_cpu_s: f64,
     /// Bytes of its files, all mapped: vectors, graph, ids and payloads.
     pub bytes: u64,
+    /// Bytes of them that the index takes beside the vectors: what a search needs in memory.
+    pub index_bytes: u64,
     _folder: Folder,
 }
 
@@ -102,8 +104,9 @@ impl Recipe<'_> {
         let collection = EmbeddedCollection::open_in(&dir, "bench", self.config.clone())?;
         let build_s = started.elapsed().as_secs_f64();
         let build_cpu_s = clock::process_time().saturating_sub(cpu).as_secs_f64();
-        let bytes = collection.status().disk_bytes;
-        Ok(Built { collection, spec: self.spec, build_s, build_cpu_s, bytes, _folder: folder })
+        let status = collection.status();
+        let (bytes, index_bytes) = (status.disk_bytes, status.index_bytes);
+        Ok(Built { collection, spec: self.spec, build_s, build_cpu_s, bytes, index_bytes, _folder: folder })
     }
 }
 

@@ -6,13 +6,14 @@ use dvse_engine::{Durability, EmbeddedCollection, EngineConfig};
 use dvse_types::{Payload, PointId, PointSelector, SearchParams, WriteBatch, WriteOp};
 use serde_json::{Value, json};
 
-use super::ann::{IndexName, RunArguments};
+use super::ann::RunArguments;
 use super::built::{Recipe, point};
 use super::files::{FileArguments, Inputs};
 use super::measure::{Measured, measure, requests, row};
 use super::report::{mebibytes, rounded};
 use super::truth::{Truth, compute_lists};
 use super::{clock, grid, machine};
+use crate::collection::IndexName;
 use crate::failure::{Failure, Result};
 use crate::output::{Format, Output, Table};
 use crate::progress::Board;
@@ -212,7 +213,7 @@ impl Bench<'_> {
         let (view, k) = (collection.view(), arguments.k as usize);
         let lists = compute_lists(&view, &inputs.queries, k, arguments.run.build_threads, self.board)?;
         let truth = Truth::of_lists(&lists, k, inputs)?;
-        let params = SearchParams { ef_search: Some(arguments.ef as usize), exact: false };
+        let params = SearchParams { ef_search: Some(arguments.ef as usize), ..SearchParams::default() };
         let asked = requests(&inputs.queries, k, params, |_| None);
         let measured = measure(&view, &asked, &truth, arguments.run.threads, arguments.run.repeat as usize)?;
         let status = collection.status();

@@ -12,7 +12,8 @@ use super::files::{FileArguments, Inputs};
 use super::measure::{Measured, measure, requests};
 use super::report::rounded;
 use super::truth::{Truth, nearest};
-use super::{ann::IndexName, grid, machine};
+use super::{grid, machine};
+use crate::collection::IndexName;
 use crate::failure::{Failure, Result};
 use crate::output::{Format, Output, Table};
 use crate::progress::Board;
@@ -147,7 +148,7 @@ fn measure_all(
             let filters = (0..inputs.queries.rows).map(|query| attributes.filter(*kind, passing, query));
             let filters = filters.collect::<Result<Vec<_>>>()?;
             let ask = |params| requests(&inputs.queries, k, params, |query| Some(filters[query].clone()));
-            let exact = ask(SearchParams { exact: true, ef_search: None });
+            let exact = ask(SearchParams { exact: true, ..SearchParams::default() });
             let started = Instant::now();
             let lists = exact.iter().map(|request: &SearchRequest| nearest(&view, request));
             let lists = lists.collect::<Result<Vec<_>>>()?;
@@ -155,7 +156,7 @@ fn measure_all(
             let case = Case { kind: *kind, percent: *percent, passing, scan_qps };
             let truth = Truth::of_lists(&lists, k, inputs)?;
             for ef in &arguments.ef {
-                let asked = ask(SearchParams { exact: false, ef_search: Some(*ef as usize) });
+                let asked = ask(SearchParams { ef_search: Some(*ef as usize), ..SearchParams::default() });
                 let repeats = arguments.run.repeat as usize;
                 let measured = measure(&view, &asked, &truth, arguments.run.threads, repeats)?;
                 report(&case, *ef, &measured)?;

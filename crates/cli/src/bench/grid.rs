@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dvse_types::{HnswSpec, IndexSpec};
+use dvse_types::{IndexSpec, Quantization};
 use serde_json::{Value, json};
 
-use super::ann::IndexName;
+use crate::collection::IndexName;
 use crate::failure::{Failure, Result};
 
 /// All combinations of the values given, in the order in which they were given; a key given again replaces the
@@ -26,10 +26,7 @@ pub fn specs(index: IndexName, pairs: &[String]) -> Result<Vec<IndexSpec>> {
         })?;
         settings.insert(key, values);
     }
-    let mut specs = vec![match index {
-        IndexName::Flat => IndexSpec::Flat,
-        IndexName::Hnsw => IndexSpec::Hnsw(HnswSpec::default()),
-    }];
+    let mut specs = vec![index.spec()];
     for (key, values) in settings {
         let mut more = Vec::new();
         for spec in &specs {
@@ -42,43 +39,65 @@ pub fn specs(index: IndexName, pairs: &[String]) -> Result<Vec<IndexSpec>> {
     Ok(specs)
 }
 
-fn with(spec: IndexSpec, key: &str, value: usize) -> Result<IndexSpec> {
-    let IndexSpec::Hnsw(mut hnsw) = spec else {
-        return Err(Failure::new(format!("a flat index has no parameter {key:?}"))
-            .with_help("leave out --set, or build a graph with --index hnsw"));
-    };
-    let (field, least, most) = match key {
-        // The engine builds no graph of fewer links than four.
-        "m" => (&mut hnsw.m, 4, 128),
-        "ef_construction" => (&mut hnsw.ef_construction, 4, 4_096),
-        "full_scan_rows" => (&mut hnsw.full_scan_rows, 0, usize::MAX),
-        _ => {
-            return Err(Failure::new(format!("hnsw has no parameter {key:?}"))
-                .with_help("it has m, ef_construction and full_scan_rows"));
+fn with(mut spec: IndexSpec, key: &str, value: usize) -> Result<IndexSpec> {
+    let (kind, any) = (spec.name(), usize::MAX);
+    // The engine builds no graph of fewer links than four.
+    let found = match (&mut spec, key) {
+        (IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph), "m") => Ok((&mut graph.m, 4, 128)),
+        (IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph), "ef_construction") => {
+            Ok((&mut graph.ef_construction, 4, 4_096))
         }
+        (IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph), "full_scan_rows") => {
+            Ok((&mut graph.full_scan_rows, 0, any))
+        }
+        (IndexSpec::Hnsw(_) | IndexSpec::Nsw(_), _) => Err("it has m, ef_construction and full_scan_rows"),
+        (IndexSpec::IvfPq(lists), "lists") => Ok((&mut lists.lists, 0, 65_536)),
+        (IndexSpec::IvfPq(lists), "values_per_code") => Ok((&mut lists.values_per_code, 0, 64)),
+        (IndexSpec::IvfPq(lists), "nprobe") => Ok((&mut lists.nprobe, 0, 65_536)),
+        (IndexSpec::IvfPq(lists), "rerank") => Ok((&mut lists.rerank, 0, any)),
+        (IndexSpec::IvfPq(lists), "full_scan_rows") => Ok((&mut lists.full_scan_rows, 0, any)),
+        (IndexSpec::IvfPq(_), _) => Err("it has lists, values_per_code, nprobe, rerank and full_scan_rows"),
+        (IndexSpec::Flat, _) => Err("leave out --set, or build a graph with --index hnsw"),
     };
+    let (field, least, most) =
+        found.map_err(|help| Failure::new(format!("{kind} has no parameter {key:?}")).with_help(help))?;
     if !(least..=most).contains(&value) {
         return Err(Failure::new(format!("{key} is {value}"))
             .with_help(format!("it must be a whole number from {least} to {most}")));
     }
     *field = value;
-    Ok(IndexSpec::Hnsw(hnsw))
+    Ok(spec)
 }
 
 /// The parameters of an index by name.
 pub fn shown(spec: &IndexSpec) -> Value {
     match spec {
         IndexSpec::Flat => json!({}),
-        IndexSpec::Hnsw(hnsw) => json!({
-            "m": hnsw.m,
-            "ef_construction": hnsw.ef_construction,
-            "full_scan_rows": hnsw.full_scan_rows,
+        IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph) => {
+            let mut shown = json!({
+                "m": graph.m,
+                "ef_construction": graph.ef_construction,
+                "full_scan_rows": graph.full_scan_rows,
+            });
+            if graph.quantization == Quantization::None {
+                shown["quantization"] = json!("none");
+            }
+            shown
+        }
+        IndexSpec::IvfPq(lists) => json!({
+            "lists": lists.lists,
+            "values_per_code": lists.values_per_code,
+            "nprobe": lists.nprobe,
+            "rerank": lists.rerank,
+            "full_scan_rows": lists.full_scan_rows,
         }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dvse_types::HnswSpec;
+
     use super::*;
 
     fn hnsw(pairs: &[&str]) -> Result<Vec<IndexSpec>> {
@@ -93,7 +112,7 @@ mod tests {
             .iter()
             .map(|spec| match spec {
                 IndexSpec::Hnsw(hnsw) => (hnsw.m, hnsw.ef_construction),
-                IndexSpec::Flat => (0, 0),
+                _ => (0, 0),
             })
             .collect();
         assert_eq!(found, [(16, 60), (32, 60), (16, 80), (32, 80)]);
@@ -106,5 +125,7 @@ mod tests {
             assert!(hnsw(&[pair]).is_err(), "{pair}");
         }
         assert!(specs(IndexName::Flat, &["m=8".to_owned()]).is_err());
+        assert!(specs(IndexName::IvfPq, &["m=8".to_owned()]).is_err());
+        assert!(specs(IndexName::Nsw, &["nprobe=8".to_owned()]).is_err());
     }
 }

@@ -3,11 +3,12 @@
 use dvse_index::Level;
 use serde_json::{Value, json};
 
-use super::ann::{AnnArguments, IndexName};
+use super::ann::AnnArguments;
 use super::built::Built;
 use super::files::Inputs;
 use super::measure::Measured;
 use super::{clock, grid, machine};
+use crate::collection::IndexName;
 use crate::output::Table;
 
 /// What all measurements of one index have in common.
@@ -60,6 +61,7 @@ impl Report<'_> {
             "build_cpu_s": rounded(self.built.build_cpu_s, 3),
             "build_threads": self.arguments.run.build_threads,
             "mem_mib": rounded(mebibytes(self.built.bytes), 2),
+            "index_mib": rounded(mebibytes(self.built.index_bytes), 2),
             "peak_mib": clock::memory_mib("VmHWM").map(|mib| rounded(mib, 2)),
             "version": env!("CARGO_PKG_VERSION"),
         })
@@ -68,11 +70,12 @@ impl Report<'_> {
     /// The line above the table that tells what was built.
     pub fn headline(&self) -> String {
         format!(
-            "{} {}: built in {:.1} s on {} threads, {:.0} MiB with the vectors",
+            "{} {}: built in {:.1} s on {} threads, {:.1} MiB, {:.0} MiB with the vectors",
             self.kind(),
             grid::shown(&self.built.spec),
             self.built.build_s,
             self.arguments.run.build_threads,
+            mebibytes(self.built.index_bytes),
             mebibytes(self.built.bytes)
         )
     }
@@ -123,7 +126,7 @@ impl Report<'_> {
     }
 
     fn kind(&self) -> &'static str {
-        if self.is_exact() { "flat" } else { "hnsw" }
+        self.built.spec.name()
     }
 
     fn is_exact(&self) -> bool {

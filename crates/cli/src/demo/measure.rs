@@ -50,10 +50,10 @@ pub fn measure(
         run.times_us.sort_unstable_by(f64::total_cmp);
         Ok(run)
     };
-    let exact = run(SearchParams { exact: true, ef_search: None })?;
+    let exact = run(SearchParams { exact: true, ..SearchParams::default() })?;
     let mut table = Table::new(["ef_search", "recall@10", "p50 µs", "p99 µs", "queries/s"]);
     for ef in EF_SEARCH {
-        let params = SearchParams { exact: false, ef_search: Some(ef) };
+        let params = SearchParams { ef_search: Some(ef), ..SearchParams::default() };
         // The first pass is the warm-up.
         run(params)?;
         let found = run(params)?;

@@ -179,7 +179,7 @@ fn what_does_not_fit_is_refused() {
         (&["--set", "m=1"], "m is 1"),
         (&["--set", "width=1"], "hnsw has no parameter \"width\""),
         (&["--set", "m"], "is not KEY=NUMBER"),
-        (&["--index", "flat", "--set", "m=8"], "a flat index has no parameter"),
+        (&["--index", "flat", "--set", "m=8"], "flat has no parameter"),
         (&["--serve", "--set", "m=8,16"], "--serve builds one index"),
     ] {
         let mut arguments = files.arguments("ann");

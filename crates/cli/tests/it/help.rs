@@ -12,6 +12,7 @@ const COMMANDS: &[&[&str]] = &[
     &["collection"],
     &["collection", "list"],
     &["collection", "info"],
+    &["collection", "update"],
     &["collection", "create"],
     &["collection", "delete"],
     &["collection", "alias"],

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dvse_types::{PayloadPath, SeqNo};
+use dvse_index::AnnIndex;
+use dvse_types::{CollectionSchema, PayloadPath, SeqNo, VectorName};
 
 use super::EmbeddedCollection;
 use crate::build::GraphBuild;
 use crate::live_rows::{LiveRows, count_ones, set_bit};
-use crate::segment::{Segment, SegmentRead, SegmentState};
+use crate::segment::{Segment, SegmentRead, SegmentState, VectorsRef};
 
 /// Whether a collection works as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,14 @@ pub struct CollectionStatus {
     pub indexed_vectors: usize,
     /// Segments that have rows.
     pub segments: usize,
+    /// Segments whose vectors are not yet indexed as the schema asks; searches use the index they have.
+    pub segments_to_rebuild: usize,
+    /// For each vector field the kinds of index (`flat` for none), and how many segments with rows have each.
+    pub index_kinds: BTreeMap<VectorName, BTreeMap<&'static str, usize>>,
+    /// Vectors of the index that is being built in the background, and how many of them are linked.
+    pub building: Option<(u64, u64)>,
+    /// Bytes of memory that indexes take beside the vectors, mapped ones included.
+    pub index_bytes: u64,
     /// Bytes of the log.
     pub wal_bytes: u64,
     /// Bytes of segment files.
@@ -49,9 +58,6 @@ pub struct CollectionStatus {
     /// For each payload index how many points have a value.
     pub payload_index_points: BTreeMap<PayloadPath, usize>,
 }
-
-/// Rows that may be left unlinked at the end: an incomplete batch of the linker.
-const UNLINKED_ROWS_AT_REST: u64 = 512;
 
 impl EmbeddedCollection {
     /// How the collection is.
@@ -73,6 +79,10 @@ impl EmbeddedCollection {
             vectors,
             indexed_vectors: indexed,
             segments: segments.iter().filter(|state| state.live.rows() > 0).count(),
+            segments_to_rebuild: to_rebuild(segments, view.schema()),
+            index_kinds: index_kinds(segments),
+            building: self.shard.maintainer.try_lock().and_then(|maintainer| maintainer.progress()),
+            index_bytes: segments.iter().map(index_bytes_of).sum(),
             wal_bytes: self.log_bytes(),
             disk_bytes: disk_bytes.sum(),
             applied: view.seq(),
@@ -116,14 +126,18 @@ impl EmbeddedCollection {
         let mut unlinked = 0;
         for state in segments {
             let (vectors, indexed) = indexed_of(state);
-            let due = match &state.segment {
-                Segment::Growing(_) => vectors - indexed >= UNLINKED_ROWS_AT_REST,
-                Segment::Sealed(segment) => GraphBuild::is_due(segment, &schema),
+            unlinked += match &state.segment {
+                Segment::Growing(segment) => segment.waiting(),
+                Segment::Sealed(segment) if GraphBuild::is_due(segment, &schema) => vectors - indexed,
+                Segment::Sealed(_) => 0,
             };
-            unlinked += if due { vectors - indexed } else { 0 };
         }
         if unlinked > 0 {
-            return Some(format!("{unlinked} vectors are not linked into a graph yet"));
+            return Some(format!("{unlinked} vectors are not indexed yet"));
+        }
+        let outdated = to_rebuild(segments, &schema);
+        if outdated > 0 {
+            return Some(format!("{outdated} segments are still to be indexed as asked"));
         }
         let growing = segments.iter().filter(|state| matches!(state.segment, Segment::Growing(_))).count();
         if growing > 1 {
@@ -134,7 +148,7 @@ impl EmbeddedCollection {
             return Some("maintenance is at work".to_owned());
         };
         if let Some((linked, rows)) = maintainer.progress() {
-            return Some(format!("a merged graph is being built: {linked} of {rows} vectors are linked"));
+            return Some(format!("an index is being built: {linked} of {rows} vectors are linked"));
         }
         if maintainer.merge_due(&self.shard, false).is_some() {
             return Some("segments are due to be merged".to_owned());
@@ -150,6 +164,39 @@ fn indexed_of(state: &SegmentState) -> (u64, u64) {
     match &state.segment {
         Segment::Growing(segment) => segment.indexed(state.live.rows()),
         Segment::Sealed(segment) => segment.indexed(),
+    }
+}
+
+/// Segments with rows that lack an index, or have another than the schema asks for.
+fn to_rebuild(segments: &[SegmentState], schema: &CollectionSchema) -> usize {
+    let outdated = |state: &&SegmentState| match &state.segment {
+        Segment::Growing(segment) => state.live.rows() > 0 && !segment.is_as_asked(schema),
+        Segment::Sealed(segment) => GraphBuild::is_due(segment, schema),
+    };
+    segments.iter().filter(outdated).count()
+}
+
+fn index_kinds(segments: &[SegmentState]) -> BTreeMap<VectorName, BTreeMap<&'static str, usize>> {
+    let mut kinds: BTreeMap<VectorName, BTreeMap<&'static str, usize>> = BTreeMap::new();
+    let mut count = |name: &VectorName, field: &VectorsRef<'_>| {
+        let kind = field.graph.map_or("flat", AnnIndex::kind);
+        *kinds.entry(name.clone()).or_default().entry(kind).or_default() += 1;
+    };
+    for state in segments.iter().filter(|state| state.live.rows() > 0) {
+        match &state.segment {
+            Segment::Growing(segment) => {
+                segment.vector_fields().for_each(|(name, field)| count(name, &field))
+            }
+            Segment::Sealed(segment) => segment.vector_fields().for_each(|(name, field)| count(name, &field)),
+        }
+    }
+    kinds
+}
+
+fn index_bytes_of(state: &SegmentState) -> u64 {
+    match &state.segment {
+        Segment::Growing(segment) => segment.index_bytes(),
+        Segment::Sealed(segment) => segment.index_bytes(),
     }
 }
 

@@ -60,12 +60,34 @@ fn everything() -> WriteBatch {
             WriteOp::ClearPayload(some),
             WriteOp::CreateFieldIndex { field: path("a"), kind: FieldKind::Uuid },
             WriteOp::DeleteFieldIndex(path("a")),
-            WriteOp::SetHnsw {
-                vector: "a".to_owned(),
-                spec: HnswSpec { m: 5, ef_construction: 6, full_scan_rows: usize::MAX },
-            },
+            set_index(IndexSpec::Flat),
+            set_index(IndexSpec::Hnsw(graph(Quantization::Sketch))),
+            set_index(IndexSpec::Hnsw(graph(Quantization::None))),
+            set_index(IndexSpec::Nsw(graph(Quantization::Sketch))),
+            set_index(IndexSpec::IvfPq(IvfPqSpec { nprobe: 7, ..IvfPqSpec::default() })),
         ],
     }
+}
+
+fn graph(quantization: Quantization) -> HnswSpec {
+    HnswSpec { m: 5, ef_construction: 6, full_scan_rows: usize::MAX, quantization }
+}
+
+fn set_index(index: IndexSpec) -> WriteOp {
+    WriteOp::SetIndex { vector: "a".to_owned(), index }
+}
+
+/// A log that was written before there were kinds of graphs.
+#[test]
+fn parameters_of_the_one_graph_there_was_are_read() {
+    let mut out = FieldWriter::default();
+    out.u8(VERSION);
+    out.count(1);
+    out.u8(tag::SET_HNSW);
+    out.str("a");
+    encode_hnsw(&mut out, &graph(Quantization::Sketch));
+    let expect = WriteBatch { ops: vec![set_index(IndexSpec::Hnsw(graph(Quantization::Sketch)))] };
+    assert_eq!(decode(&out.into_bytes()), Ok(expect));
 }
 
 #[test]

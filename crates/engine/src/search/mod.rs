@@ -4,7 +4,7 @@ mod per_segment;
 mod project;
 mod scratch_pool;
 
-use dvse_types::{Hit, IndexSpec, Metric, PointId, SearchRequest, SearchResult};
+use dvse_types::{Hit, IndexSpec, IvfPqSpec, Metric, PointId, SearchRequest, SearchResult};
 
 use crate::filter::{CompiledFilter, Node};
 use crate::view::{SearchError, ViewState};
@@ -13,7 +13,7 @@ pub(crate) use per_segment::SegmentQuery;
 pub(crate) use project::project_payload;
 pub(crate) use scratch_pool::ScratchPool;
 
-/// Candidates that a graph search keeps where the request does not say.
+/// Candidates that the search of an index keeps where the request does not say.
 pub(crate) const EF_SEARCH_DEFAULT: usize = 64;
 
 /// Up to so many points to leave out, so many more are asked of a segment; beyond it they are filtered out, which
@@ -51,6 +51,10 @@ pub(crate) fn search(
     if limit == 0 {
         return Ok(result);
     }
+    let lists = match params.index {
+        IndexSpec::IvfPq(spec) => spec,
+        _ => IvfPqSpec::default(),
+    };
     let segment_query = SegmentQuery {
         vector_name: &request.vector_name,
         query: &query,
@@ -58,10 +62,9 @@ pub(crate) fn search(
         // A width that was asked for may be below the limit: the walk then stops early, and the answer is no shorter.
         ef: request.params.ef_search.unwrap_or(EF_SEARCH_DEFAULT.max(limit)).clamp(1, points),
         exact: request.params.exact,
-        full_scan_rows: match params.index {
-            IndexSpec::Flat => usize::MAX,
-            IndexSpec::Hnsw(spec) => spec.full_scan_rows,
-        },
+        full_scan_rows: params.index.full_scan_rows(),
+        nprobe: request.params.nprobe.unwrap_or(lists.nprobe),
+        rerank: lists.rerank,
         filter: filter.as_ref(),
     };
     let mut scratch = scratches.take();

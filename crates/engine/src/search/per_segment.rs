@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use dvse_index::{Neighbor, RowSet, Scratch, SearchParams, SearchStats};
+use dvse_index::{AnnIndex, IndexParams, Neighbor, RowSet, Scratch, SearchParams, SearchStats};
 use dvse_types::{Hit, SearchResult};
 
 use crate::filter::{CompiledFilter, FilterPlan, Matcher, PlanFacts};
@@ -19,6 +19,9 @@ pub(crate) struct SegmentQuery<'a> {
     pub(crate) ef: usize,
     pub(crate) exact: bool,
     pub(crate) full_scan_rows: usize,
+    /// Inverted lists looked into, and rows of them compared exactly; 0: by `ef`.
+    pub(crate) nprobe: usize,
+    pub(crate) rerank: usize,
     pub(crate) filter: Option<&'a CompiledFilter>,
 }
 
@@ -74,18 +77,12 @@ impl SegmentQuery<'_> {
         let graph = if self.exact { None } else { vectors.graph };
         if let Some(graph) = graph {
             let bound = self.bound(result);
-            let facts = PlanFacts {
-                passing,
-                linked: graph.covered().min(visible),
-                codes: graph.has_codes(),
-                dim: self.query.len(),
-                ef: self.ef,
-                full_scan_rows: self.full_scan_rows,
-                bounded: bound < f32::INFINITY,
-            };
-            let mut plan = facts.plan();
+            let codes = graph.has_codes();
+            let mut plan = self.plan(graph, passing, visible, bound);
             if let FilterPlan::InGraph { max_distances } = plan {
-                let params = SearchParams { k, ef: self.ef, max_distances, bound };
+                let as_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+                let (lists, rerank) = (as_u32(self.nprobe), as_u32(self.rerank));
+                let params = SearchParams { k, ef: self.ef, max_distances, bound, lists, rerank };
                 let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
                 add(result, &walked);
                 if !walked.stopped_early {
@@ -96,7 +93,7 @@ impl SegmentQuery<'_> {
                         return Ok(found);
                     }
                 }
-                plan = if facts.codes { FilterPlan::Coded } else { FilterPlan::Exhaustive };
+                plan = if codes { FilterPlan::Coded } else { FilterPlan::Exhaustive };
             }
             if plan == FilterPlan::Coded {
                 let params = SearchParams { bound, ..SearchParams::new(k, self.ef) };
@@ -119,6 +116,26 @@ impl SegmentQuery<'_> {
         match distances.len().checked_sub(self.k) {
             Some(_) if self.k > 0 => *distances.select_nth_unstable_by(self.k - 1, f32::total_cmp).1,
             _ => f32::INFINITY,
+        }
+    }
+
+    fn plan(&self, index: &dyn AnnIndex, passing: u32, visible: u32, bound: f32) -> FilterPlan {
+        match index.built_with() {
+            // Lists know themselves when comparing all that pass is cheaper.
+            Some(IndexParams::Lists(_)) if passing as usize >= self.full_scan_rows => {
+                FilterPlan::InGraph { max_distances: u64::MAX }
+            }
+            Some(IndexParams::Lists(_)) => FilterPlan::Exhaustive,
+            _ => PlanFacts {
+                passing,
+                linked: index.covered().min(visible),
+                codes: index.has_codes(),
+                dim: self.query.len(),
+                ef: self.ef,
+                full_scan_rows: self.full_scan_rows,
+                bounded: bound < f32::INFINITY,
+            }
+            .plan(),
         }
     }
 

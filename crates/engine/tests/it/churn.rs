@@ -24,7 +24,8 @@ fn recall_stays_above_its_floor_after_every_point_was_replaced_three_times() {
     let dir = mem();
     let mut schema = CollectionSchema::single(DIM, Metric::L2);
     for params in schema.vectors.values_mut() {
-        params.index = IndexSpec::Hnsw(HnswSpec { m: 16, ef_construction: 100, full_scan_rows: 100 });
+        let spec = HnswSpec { ef_construction: 100, full_scan_rows: 100, ..HnswSpec::default() };
+        params.index = IndexSpec::Hnsw(spec);
     }
     let config = EngineConfig { tail_bytes_max: 64 << 10, ..manual(1_000) };
     let collection = EmbeddedCollection::create_in(&dir, "c", schema, config).unwrap();

@@ -15,11 +15,15 @@ fn config() -> EngineConfig {
     EngineConfig { wal_segment_bytes: 8 << 10, ..manual(12) }
 }
 
+fn graph() -> HnswSpec {
+    HnswSpec { m: 4, ef_construction: 16, full_scan_rows: 4, ..HnswSpec::default() }
+}
+
 fn schema() -> CollectionSchema {
     let mut schema = CollectionSchema::single(2, Metric::L2);
     schema.payload_indexes.insert("k".parse().unwrap(), FieldKind::Integer);
     for params in schema.vectors.values_mut() {
-        params.index = IndexSpec::Hnsw(HnswSpec { m: 4, ef_construction: 16, full_scan_rows: 4 });
+        params.index = IndexSpec::Hnsw(graph());
     }
     schema
 }
@@ -52,6 +56,16 @@ fn script() -> Vec<Act> {
         if round == 20 {
             ops.push(WriteOp::CreateFieldIndex { field: "set".parse().unwrap(), kind: FieldKind::Integer });
         }
+        // Every kind comes after every other in one of the rounds.
+        let lists = IvfPqSpec { lists: 2, full_scan_rows: 4, ..IvfPqSpec::default() };
+        let index = match round {
+            6 | 27 => Some(IndexSpec::Nsw(graph())),
+            12 | 31 => Some(IndexSpec::IvfPq(lists)),
+            17 => Some(IndexSpec::Flat),
+            22 => Some(IndexSpec::Hnsw(graph())),
+            _ => None,
+        };
+        ops.extend(index.map(|index| WriteOp::SetIndex { vector: String::new(), index }));
         let durability = if round % 5 == 3 { Durability::Buffered } else { Durability::Synced };
         acts.push(Act::Write(WriteBatch { ops }, durability));
         acts.push(match round % 9 {
@@ -176,6 +190,11 @@ fn go_on(collection: &EmbeddedCollection, acts: &[Act], done: usize, context: &s
     }
     settle(collection);
     assert!(is_state(collection, states(acts).last().unwrap()), "{context}");
+    assert_eq!(
+        collection.status().segments_to_rebuild,
+        0,
+        "{context}: the last index asked for is everywhere"
+    );
 }
 
 #[test]

@@ -13,22 +13,26 @@ fn config(verify_bytes_max: u64) -> EngineConfig {
     EngineConfig { wal_segment_bytes: 2 << 10, verify_bytes_max, ..manual(1000) }
 }
 
-/// Files of a collection with everything in them: two segments, dead rows, a graph, payload indexes in and beside
+/// Files of a collection with everything in them: two segments, dead rows, indexes of every kind, payload indexes in and beside
 /// the data file, and a tail of log.
 fn files() -> Vec<(Option<&'static str>, String, Vec<u8>)> {
     let dir = mem();
     let mut schema = CollectionSchema::single(2, Metric::L2);
-    let spec = HnswSpec { m: 4, ef_construction: 16, full_scan_rows: 4 };
-    schema.vectors.insert(
-        "b".to_owned(),
-        VectorParams { dim: 3, metric: Metric::Cosine, index: IndexSpec::Hnsw(spec), model: None },
-    );
+    let spec = HnswSpec { m: 4, ef_construction: 16, full_scan_rows: 4, ..HnswSpec::default() };
+    let lists = IvfPqSpec { lists: 2, full_scan_rows: 4, ..IvfPqSpec::default() };
+    for (name, index) in
+        [("", IndexSpec::Nsw(spec)), ("b", IndexSpec::Hnsw(spec)), ("v", IndexSpec::IvfPq(lists))]
+    {
+        let (dim, metric) = if name.is_empty() { (2, Metric::L2) } else { (3, Metric::Cosine) };
+        schema.vectors.insert(name.to_owned(), VectorParams { dim, metric, index, model: None });
+    }
     schema.payload_indexes.insert("k".parse().unwrap(), FieldKind::Keyword);
     let collection = EmbeddedCollection::create_in(&dir, "c", schema, config(0)).unwrap();
     for id in 0..12_u64 {
         let mut point = point(id, &[id as f32, 1.0], json!({"k": format!("w{}", id % 3), "n": id}));
         if id % 2 == 0 {
             point.vectors.insert("b".to_owned(), vec![1.0, id as f32, 0.5]);
+            point.vectors.insert("v".to_owned(), vec![0.5, 1.0, id as f32]);
         }
         if id % 4 == 3 {
             point.id = PointId::Uuid(id.into());
@@ -68,7 +72,7 @@ fn answers(dir: &Arc<dyn Directory>, verify_bytes_max: u64) -> Result<String, St
     told += &format!("{:?}", view.retrieve(&ids, &everything).map_err(|e| error(&e))?);
     for filter in [None, Some(must(vec![keyword("k", "w1")]))] {
         told += &format!("{:?}", view.count(filter.as_ref()).map_err(|e| error(&e))?);
-        for (name, query) in [("", vec![3.3, 1.0]), ("b", vec![1.0, 2.0, 3.0])] {
+        for (name, query) in [("", vec![3.3, 1.0]), ("b", vec![1.0, 2.0, 3.0]), ("v", vec![1.0, 2.0, 3.0])] {
             let mut request = request(&query, 5);
             request.vector_name = name.to_owned();
             request.filter = filter.clone();

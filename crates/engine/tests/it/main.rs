@@ -11,3 +11,4 @@ mod crash;
 mod damage;
 mod model;
 mod pace;
+mod reindex;

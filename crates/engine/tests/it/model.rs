@@ -27,15 +27,36 @@ fn a_collection_answers_as_a_map_for_long() {
 }
 
 fn schema() -> CollectionSchema {
-    let hnsw = |full_scan_rows| IndexSpec::Hnsw(HnswSpec { m: 4, ef_construction: 32, full_scan_rows });
     let params = |dim, metric, index| VectorParams { dim, metric, index, model: None };
     let mut schema = CollectionSchema::single(3, Metric::L2);
-    schema.vectors.insert(String::new(), params(3, Metric::L2, hnsw(4)));
-    schema.vectors.insert("cos".to_owned(), params(2, Metric::Cosine, hnsw(4)));
+    schema.vectors.insert(String::new(), params(3, Metric::L2, IndexSpec::Hnsw(graph(4, 32))));
+    schema.vectors.insert("cos".to_owned(), params(2, Metric::Cosine, IndexSpec::Nsw(graph(4, 32))));
     schema.vectors.insert("flat".to_owned(), params(5, Metric::InnerProduct, IndexSpec::Flat));
+    let lists = IvfPqSpec { lists: 3, full_scan_rows: 6, ..IvfPqSpec::default() };
+    schema.vectors.insert("lists".to_owned(), params(4, Metric::L2, IndexSpec::IvfPq(lists)));
     schema.payload_indexes.insert("k".parse().unwrap(), FieldKind::Keyword);
     schema.payload_indexes.insert("n".parse().unwrap(), FieldKind::Integer);
     schema
+}
+
+fn graph(full_scan_rows: usize, ef_construction: usize) -> HnswSpec {
+    HnswSpec { m: 4, ef_construction, full_scan_rows, ..HnswSpec::default() }
+}
+
+/// An index of any kind, of parameters that suit a few rows.
+fn random_index(rng: &mut Rng) -> IndexSpec {
+    let full_scan_rows = rng.below(10) as usize;
+    let quantization = if rng.chance(3) { Quantization::None } else { Quantization::Sketch };
+    let spec = HnswSpec { m: 4 + rng.below(4) as usize, quantization, ..graph(full_scan_rows, 16) };
+    match rng.below(4) {
+        0 => IndexSpec::Flat,
+        1 => IndexSpec::Hnsw(spec),
+        2 => IndexSpec::Nsw(spec),
+        _ => {
+            let (lists, nprobe) = (rng.below(4) as usize, rng.below(3) as usize);
+            IndexSpec::IvfPq(IvfPqSpec { lists, nprobe, full_scan_rows, ..IvfPqSpec::default() })
+        }
+    }
 }
 
 struct Run {
@@ -157,8 +178,8 @@ impl Run {
     }
 
     fn check_search(&mut self, exact: bool, filter: Option<Filter>) {
-        let names = ["", "cos", "flat"];
-        let name = names[self.rng.below(3) as usize];
+        let names = ["", "cos", "flat", "lists"];
+        let name = names[self.rng.below(4) as usize];
         let dim = schema().vectors[name].dim;
         let query: Vec<f32> = (0..dim).map(|_| self.rng.float() * 4.0 - 1.9).collect();
         let limit = 1 + self.rng.below(12) as usize;
@@ -318,7 +339,7 @@ fn random_condition(rng: &mut Rng, depth: usize, nested: bool) -> Condition {
             ids.dedup();
             Condition::HasId(ids)
         }
-        6 if !nested => Condition::HasVector(["", "cos", "flat", "none"][rng.below(4) as usize].to_owned()),
+        6 if !nested => Condition::HasVector(["", "cos", "lists", "none"][rng.below(4) as usize].to_owned()),
         3 => Condition::IsNull(random_path(rng)),
         7 => {
             let filter = Box::new(random_filter_in(rng, depth + 1, true));
@@ -400,10 +421,8 @@ fn random_op(rng: &mut Rng) -> WriteOp {
         }
         22 if rng.chance(2) => WriteOp::DeleteFieldIndex(random_path(rng)),
         23 => {
-            let m = 4 + rng.below(4) as usize;
-            let full_scan_rows = rng.below(10) as usize;
-            let spec = HnswSpec { m, ef_construction: 16, full_scan_rows };
-            WriteOp::SetHnsw { vector: "cos".to_owned(), spec }
+            let vector = ["", "cos", "flat", "lists"][rng.below(4) as usize].to_owned();
+            WriteOp::SetIndex { vector, index: random_index(rng) }
         }
         _ => WriteOp::Upsert(vec![]),
     }

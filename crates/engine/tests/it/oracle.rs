@@ -86,9 +86,9 @@ impl Oracle {
                 self.schema.as_mut().unwrap().payload_indexes.remove(field);
                 0
             }
-            WriteOp::SetHnsw { vector, spec } => {
+            WriteOp::SetIndex { vector, index } => {
                 let params = self.schema.as_mut().unwrap().vectors.get_mut(vector).unwrap();
-                params.index = IndexSpec::Hnsw(*spec);
+                params.index = *index;
                 0
             }
         }

@@ -38,7 +38,7 @@ impl GrowingHnsw {
     pub fn can_adopt(&self, from: &SealedHnsw, kept: u32) -> bool {
         let (ours, theirs) = (self.params(), from.params());
         let gone = u64::from(from.covered().saturating_sub(kept));
-        ours.m == theirs.m
+        (ours.m, ours.layers, ours.sketches) == (theirs.m, theirs.layers, theirs.sketches)
             && self.metric() == from.metric()
             && self.dim() == from.dim()
             && gone * 100 <= u64::from(from.covered()) * GONE_PERCENT_MAX

@@ -14,6 +14,7 @@ use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::candidates::ROWS_MAX;
 use crate::graph::adjacency::{Adjacency, Entry};
 use crate::graph::growing::GrowingGraph;
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::SectionSink;
@@ -321,7 +322,11 @@ fn sketched<'a>(
 
 impl AnnIndex for GrowingHnsw {
     fn kind(&self) -> &'static str {
-        "hnsw"
+        if self.params.layers { "hnsw" } else { "nsw" }
+    }
+
+    fn built_with(&self) -> Option<IndexParams> {
+        Some(IndexParams::Graph(self.params))
     }
 
     fn metric(&self) -> Metric {

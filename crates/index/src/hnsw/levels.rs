@@ -3,10 +3,16 @@
 //! A level is geometric with P(level ≥ l) = m⁻ˡ, which is Malkov & Yashunin's ⌊−ln(u)·mL⌋ with mL = 1/ln m. Drawn
 //! by comparing integers, it is the same on every machine.
 
+use super::params::HnswParams;
 use crate::graph::growing::LEVEL_MAX;
 
+/// The level of `row` in a graph of these parameters: 0 for all where it has no upper layers.
+pub(super) fn level_in(params: &HnswParams, row: u32) -> u8 {
+    if params.layers { level_of(params.seed, row, params.m) } else { 0 }
+}
+
 /// The level of `row`.
-pub(super) fn level_of(seed: u64, row: u32, m: u16) -> u8 {
+fn level_of(seed: u64, row: u32, m: u16) -> u8 {
     let mut draw = mix(seed ^ mix(u64::from(row)));
     let mut level = 0;
     let threshold = u64::MAX / u64::from(m.max(2));

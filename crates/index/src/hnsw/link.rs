@@ -18,7 +18,7 @@ use dvse_simd::{Isa, Level, Op, dispatch};
 use dvse_types::{Metric, turn};
 use rayon::prelude::*;
 
-use super::levels::level_of;
+use super::levels::level_in;
 use super::link_sketch::SketchWorker;
 use super::params::HnswParams;
 use super::search::descend;
@@ -110,7 +110,7 @@ impl<V: VectorView> LinkSpace<'_, V> {
     pub(super) fn link_batch(&self, linker: &mut Linker, batch: Range<u32>) -> Result<(), Full> {
         let mut top = None;
         for row in batch.clone() {
-            let level = level_of(self.params.seed, row, self.params.m);
+            let level = level_in(self.params, row);
             self.graph.add_row(row, level)?;
             if top.is_none_or(|(_, best)| level > best) {
                 top = Some((row, level));

@@ -1,4 +1,4 @@
-//! What an HNSW graph is built with.
+//! What a graph is built with.
 
 use crate::graph::beam_search::Traversal;
 
@@ -16,6 +16,9 @@ pub struct HnswParams {
     pub batch_max: u16,
     /// Where the levels are drawn from.
     pub seed: u64,
+    /// Whether some rows stand on upper layers too: HNSW. Without, the graph is flat (NSW): walks begin at rows spread
+    /// over all there are, or at the first one where there are no sketches.
+    pub layers: bool,
     /// Whether rows are searched through sketches, a cache line or two each, and compared exactly only at the end.
     /// Without, every comparison reads a whole row.
     pub sketches: bool,
@@ -31,6 +34,7 @@ impl Default for HnswParams {
             alpha: 1.05,
             batch_max: 256,
             seed: 0,
+            layers: true,
             sketches: true,
             traversal: Traversal::default(),
         }

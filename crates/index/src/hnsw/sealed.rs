@@ -10,6 +10,7 @@ use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Traversal;
 use crate::graph::reach::count_reachable;
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::{OpenIndexError, SectionSink, SectionSource};
@@ -137,7 +138,11 @@ impl SealedHnsw {
 
 impl AnnIndex for SealedHnsw {
     fn kind(&self) -> &'static str {
-        "hnsw"
+        if self.params().layers { "hnsw" } else { "nsw" }
+    }
+
+    fn built_with(&self) -> Option<IndexParams> {
+        Some(IndexParams::Graph(self.params()))
     }
 
     fn metric(&self) -> Metric {

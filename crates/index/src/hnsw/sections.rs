@@ -8,6 +8,7 @@
 //! | `hnsw.offsets` | u32, first upper block of a row (0 where the level is 0) | rows |
 //! | `hnsw.upper` | u32, neighbour or 2³²−1 | upper blocks × m |
 //!
+//! The header's last field is 1 for a flat graph (NSW), plus 2 where walks are to read whole rows.
 //! All numbers are little-endian. Block `offset + l − 1` holds the neighbours of a row on layer `l`.
 
 use dvse_simd::Isa;
@@ -45,8 +46,15 @@ pub(super) struct Meta {
     entry_row: u32,
     entry_level: u32,
     upper_blocks: u32,
-    reserved: u32,
+    /// [`FORM_FLAT`] and [`FORM_WHOLE_ROWS`], added.
+    form: u32,
 }
+
+/// The graph was made without upper layers.
+const FORM_FLAT: u32 = 1;
+
+/// The graph was made to be searched without sketches.
+const FORM_WHOLE_ROWS: u32 = 2;
 
 fn metric_code(metric: Metric) -> u32 {
     match metric {
@@ -80,7 +88,7 @@ pub(super) fn write(
         entry_row: entry.row,
         entry_level: u32::from(entry.level),
         upper_blocks: graph.upper_used(),
-        reserved: 0,
+        form: if params.layers { 0 } else { FORM_FLAT } + if params.sketches { 0 } else { FORM_WHOLE_ROWS },
     };
     sink.begin(META)?;
     sink.append(bytemuck::bytes_of(&meta))?;
@@ -169,6 +177,8 @@ impl GraphSections {
             alpha: self.meta.alpha,
             batch_max: self.meta.batch_max as u16,
             seed: self.meta.seed,
+            layers: self.meta.form & FORM_FLAT == 0,
+            sketches: self.meta.form & FORM_WHOLE_ROWS == 0,
             ..HnswParams::default()
         }
     }
@@ -224,8 +234,11 @@ fn read_meta(source: &dyn SectionSource, metric: Metric) -> Result<Meta, OpenInd
             format!("up to {}", crate::candidates::ROWS_MAX),
         );
     }
-    if meta.reserved != 0 {
-        return damaged(0, "the reserved field", meta.reserved.into(), "0".to_owned());
+    if meta.form & !(FORM_FLAT | FORM_WHOLE_ROWS) != 0 {
+        return damaged(0, "the form", meta.form.into(), "0 to 3".to_owned());
+    }
+    if meta.form & FORM_FLAT != 0 && (meta.entry_level, meta.upper_blocks) != (0, 0) {
+        return damaged(0, "the upper blocks of a flat graph", meta.upper_blocks.into(), "0".to_owned());
     }
     Ok(meta)
 }

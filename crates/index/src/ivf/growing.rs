@@ -16,6 +16,7 @@ use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::candidates::ROWS_MAX;
 use crate::flat::FlatIndex;
 use crate::hnsw::{LinkError, LinkProgress};
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::SectionSink;
@@ -112,6 +113,12 @@ impl GrowingIvf {
         self.filled.get().map_or(0, |filled| filled.trained.list_count)
     }
 
+    /// Whether rows can be put into lists without a flush: the lists are trained, or `rows` are enough to train them on.
+    #[must_use]
+    pub fn can_link(&self, rows: u32) -> bool {
+        self.filled.get().is_some() || rows >= self.params.train_at(self.rows_max)
+    }
+
     /// Puts the rows below `upto` into lists, on the threads of `pool`, until done or until `stop` (asked before each
     /// batch) says so. A second linker waits for the first.
     ///
@@ -182,7 +189,8 @@ impl GrowingIvf {
         if sample == 0 || sample > upto || stop() {
             return None;
         }
-        let lists = self.params.lists_for(self.rows_max);
+        // All the rows there will be for long are there at a flush.
+        let lists = self.params.lists_for(if flush { upto } else { self.rows_max });
         let trained = train(rows, sample, lists, &self.params, pool, self.level);
         Some(self.filled.get_or_init(|| Filled { trained, lists: GrowingLists::new(lists) }))
     }
@@ -191,6 +199,10 @@ impl GrowingIvf {
 impl AnnIndex for GrowingIvf {
     fn kind(&self) -> &'static str {
         "ivf_pq"
+    }
+
+    fn built_with(&self) -> Option<IndexParams> {
+        Some(IndexParams::Lists(self.params))
     }
 
     fn metric(&self) -> Metric {

@@ -1,5 +1,7 @@
 //! What inverted lists are built with, and how far a search looks into them.
 
+use crate::ann::SearchParams;
+
 /// The parameters of an IVF-PQ index. They are fixed when it is made and kept with it, but for the probing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IvfParams {
@@ -38,6 +40,18 @@ pub struct Probing {
     pub rerank: u32,
 }
 
+impl Probing {
+    /// The same, but for what a search asks otherwise.
+    pub(super) fn asked(self, params: &SearchParams) -> Probing {
+        let or = |asked: u32, usual: u32| if asked == 0 { usual } else { asked };
+        Probing {
+            lists: or(params.lists, self.lists),
+            rerank: or(params.rerank, self.rerank),
+            rows_per_candidate: self.rows_per_candidate,
+        }
+    }
+}
+
 impl Default for Probing {
     fn default() -> Probing {
         // Fastest at recall 0.95: 60 on fashion-mnist, 120 to 190 on debian-packages; 100 is within a tenth on both.
@@ -61,6 +75,8 @@ pub struct IvfParamsError {
 
 /// The most lists there can be.
 pub(super) const LISTS_MAX: u32 = 1 << 16;
+
+const _: () = assert!(dvse_types::CODES_MAX == dvse_simd::SCAN_COLUMNS_MAX);
 
 impl IvfParams {
     /// Checks every parameter against its range, for vectors of `dim` values.

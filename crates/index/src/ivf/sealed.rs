@@ -8,6 +8,7 @@ use super::search::Target;
 use super::sections::IvfSections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::flat::FlatIndex;
+use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
 use crate::sections::{OpenIndexError, SectionSink, SectionSource};
@@ -60,6 +61,12 @@ impl SealedIvf {
         })
     }
 
+    /// Whether sections are those of inverted lists.
+    #[must_use]
+    pub fn is_in(source: &dyn SectionSource) -> bool {
+        super::sections::are_in(source)
+    }
+
     /// Uses the kernels of another instruction set (or the best available one below it).
     #[must_use]
     pub fn with_level(self, level: Level) -> SealedIvf {
@@ -94,6 +101,10 @@ impl SealedIvf {
 impl AnnIndex for SealedIvf {
     fn kind(&self) -> &'static str {
         "ivf_pq"
+    }
+
+    fn built_with(&self) -> Option<IndexParams> {
+        Some(IndexParams::Lists(self.params()))
     }
 
     fn metric(&self) -> Metric {

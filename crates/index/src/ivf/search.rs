@@ -116,13 +116,18 @@ impl<L: Lists, V: VectorView> Target<'_, L, V> {
     /// How far to go, or `None` when the rows of the set are better compared one by one.
     fn plan(&self, params: &SearchParams, passing: u32) -> Option<Plan> {
         let most = passing as usize;
+        let probing = self.probing.asked(params);
         let ef = params.ef.max(params.k).min(most);
-        let rerank = match self.probing.rerank {
+        let rerank = match probing.rerank {
             0 => ef,
             fixed => (fixed as usize).max(params.k).min(most),
         };
         let share = passing as f32 / self.limit.max(1) as f32;
-        let scan = ef as f64 * f64::from(self.probing.rows_per_candidate) / f64::from(share.sqrt());
+        let scan = match probing.lists {
+            0 => ef as f64 * f64::from(probing.rows_per_candidate) / f64::from(share.sqrt()),
+            // Lists are about as long as each other.
+            lists => f64::from(self.limit) * f64::from(lists) / f64::from(self.model.list_count.max(1)),
+        };
         let scan = (scan as u64).min(u64::from(self.limit));
         // Bytes read either way; comparing exactly is the better answer at the same price.
         let row_bytes = 4 * self.rows.stride() as u64;
@@ -135,8 +140,8 @@ impl<L: Lists, V: VectorView> Target<'_, L, V> {
             k: params.k,
             rerank,
             scan,
-            lists: self.probing.lists,
-            wanted: if self.probing.lists == 0 { rerank } else { params.k.min(most) },
+            lists: probing.lists,
+            wanted: if probing.lists == 0 { rerank } else { params.k.min(most) },
             sparse: share < SPARSE,
             max_distances: params.max_distances,
         })

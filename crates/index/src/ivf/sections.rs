@@ -49,6 +49,11 @@ fn metric_code(metric: Metric) -> u32 {
     }
 }
 
+/// Whether there is a header, or anything that only inverted lists have.
+pub(super) fn are_in(source: &dyn SectionSource) -> bool {
+    [META, CENTROIDS, CODEWORDS, COUNTS].iter().any(|name| source.section(name).is_some())
+}
+
 /// Writes growing lists, or an index without lists when there are none. The caller keeps the linker away.
 pub(super) fn write(
     filled: Option<(&Trained, &GrowingLists)>,

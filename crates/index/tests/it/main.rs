@@ -8,5 +8,6 @@ mod exact;
 mod graph;
 mod ivf;
 mod ivf_sections;
+mod kinds;
 mod sections;
 mod sketch;

@@ -156,6 +156,56 @@ fn what_cannot_be_kept_is_refused() {
 }
 
 #[test]
+fn the_kind_of_index_is_chosen_and_changed_while_points_stay() {
+    let server = Server::start(&[]);
+    let config = |expect: serde_json::Value| json!({"result": {"config": expect}});
+    let body =
+        r#"{"vectors":{"size":4,"distance":"Dot"},"index":"ivf_pq","ivf_pq_config":{"lists":2,"nprobe":1}}"#;
+    let shown = json!({"index": "ivf_pq", "hnsw_config": {"m": 0},
+        "ivf_pq_config": {"lists": 2, "values_per_code": 4, "nprobe": 1, "rerank": 0}});
+    let query = r#"{"query":[1,0,0,0],"limit":1,"params":{"nprobe":2,"hnsw_ef":8}}"#;
+    let found = json!({"result": {"points": [{"id": 7}]}});
+    server.play(&[
+        ("PUT", "/collections/c", body, 200, any()),
+        ("PUT", "/collections/c/points?wait=true", r#"{"points":[{"id":7,"vector":[1,2,3,4]}]}"#, 200, any()),
+        ("GET", "/collections/c", "", 200, config(shown)),
+        ("POST", "/collections/c/points/query", query, 200, found.clone()),
+        ("PATCH", "/collections/c", r#"{"index":"nsw","hnsw_config":{"m":8}}"#, 200, any()),
+        ("GET", "/collections/c", "", 200, config(json!({"index": "nsw", "hnsw_config": {"m": 8}}))),
+        ("POST", "/collections/c/points/query", query, 200, found.clone()),
+        ("PATCH", "/collections/c", r#"{"quantization_config":{"none":{}}}"#, 200, any()),
+        (
+            "GET",
+            "/collections/c",
+            "",
+            200,
+            config(json!({"index": "nsw", "quantization_config": {"none": {}}})),
+        ),
+        ("PATCH", "/collections/c", r#"{"index":"flat"}"#, 200, any()),
+        ("GET", "/collections/c", "", 200, config(json!({"index": "flat", "hnsw_config": {"m": 0}}))),
+        ("PATCH", "/collections/c", r#"{"hnsw_config":{"m":12}}"#, 200, any()),
+        ("GET", "/collections/c", "", 200, config(json!({"index": "hnsw", "hnsw_config": {"m": 12}}))),
+        ("POST", "/collections/c/points/query", query, 200, found),
+    ]);
+    for (body, error) in [
+        (r#"{"index":"tree"}"#, "~none of flat, hnsw, nsw and ivf_pq"),
+        (r#"{"index":"flat","hnsw_config":{"m":8}}"#, "~asks for a graph"),
+        (r#"{"index":"nsw","hnsw_config":{"m":0}}"#, "~means no graph"),
+        (r#"{"vectors":{"":{"ivf_pq_config":{"lists":4}}}}"#, "~index: ivf_pq"),
+        (r#"{"vectors":{"":{"index":"ivf_pq","hnsw_config":{"m":8}}}}"#, "~ivf_pq_config"),
+        (r#"{"index":"ivf_pq","ivf_pq_config":{"lists":65537}}"#, "~lists is 65537"),
+        (r#"{"index":"ivf_pq","ivf_pq_config":{"values_per_code":65}}"#, "~values_per_code is 65"),
+    ] {
+        server.play(&[("PATCH", "/collections/c", body, 400, json!({"status": {"error": error}}))]);
+    }
+    for body in
+        [r#"{"quantization_config":{"binary":{}}}"#, r#"{"quantization_config":{"scalar":{"type":"int8"}}}"#]
+    {
+        server.play(&[("PATCH", "/collections/c", body, 400, json!({"status": {"code": "unsupported"}}))]);
+    }
+}
+
+#[test]
 fn aliases_change_together_or_not_at_all() {
     let server = Server::start(&[]);
     for name in ["one", "two"] {

@@ -17,13 +17,14 @@ use crate::rest::fields::Unavailable;
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     pub vectors: Option<VectorsConfigBody>,
+    pub index: Option<String>,
     pub hnsw_config: Option<HnswBody>,
+    pub ivf_pq_config: Option<IvfPqBody>,
     pub shard_number: Option<u32>,
     pub sharding_method: Option<String>,
     pub replication_factor: Option<u32>,
     pub write_consistency_factor: Option<u32>,
-    #[serde(default)]
-    pub quantization_config: Unavailable,
+    pub quantization_config: Option<QuantizationBody>,
     #[serde(default)]
     pub sparse_vectors: Unavailable,
     pub strict_mode_config: Option<StrictModeBody>,
@@ -46,9 +47,11 @@ pub struct CreateBody {
 #[serde(deny_unknown_fields)]
 pub struct UpdateBody {
     pub vectors: Option<BTreeMap<String, VectorDiffBody>>,
+    pub index: Option<String>,
     pub hnsw_config: Option<HnswBody>,
+    pub ivf_pq_config: Option<IvfPqBody>,
     pub params: Option<ParamsDiffBody>,
-    pub quantization_config: Option<QuantizationDiffBody>,
+    pub quantization_config: Option<QuantizationBody>,
     #[serde(default)]
     pub sparse_vectors: Unavailable,
     pub strict_mode_config: Option<StrictModeBody>,
@@ -80,30 +83,46 @@ pub struct ParamsDiffBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorDiffBody {
+    pub index: Option<String>,
     pub hnsw_config: Option<HnswBody>,
-    pub quantization_config: Option<QuantizationDiffBody>,
+    pub ivf_pq_config: Option<IvfPqBody>,
+    pub quantization_config: Option<QuantizationBody>,
     #[serde(rename = "on_disk")]
     pub _on_disk: Option<bool>,
     #[serde(rename = "memory")]
     pub _memory: Option<String>,
 }
 
-/// `"Disabled"`, the only quantization there is to choose.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+/// What a walk over a graph reads of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(from = "Value")]
-pub enum QuantizationDiffBody {
-    /// Off, or nothing said.
-    Disabled,
+pub enum QuantizationBody {
+    /// As without saying anything: nothing said, or the dialect's `"Disabled"`.
+    Usual,
+    /// `{"sketch": {}}`, ours.
+    Sketch,
+    /// `{"none": {}}`, ours: whole rows.
+    None,
     /// Anything else.
-    Asked,
+    Unavailable,
 }
 
-impl From<Value> for QuantizationDiffBody {
+impl From<Value> for QuantizationBody {
     fn from(value: Value) -> Self {
-        match value {
-            Value::Null => QuantizationDiffBody::Disabled,
-            Value::String(text) if text == "Disabled" => QuantizationDiffBody::Disabled,
-            _ => QuantizationDiffBody::Asked,
+        let is_empty = |object: &Value| object.as_object().is_some_and(Map::is_empty);
+        match &value {
+            Value::Null => QuantizationBody::Usual,
+            Value::String(text) if text == "Disabled" => QuantizationBody::Usual,
+            Value::Object(object) => match object.iter().next() {
+                Some((key, inner)) if object.len() == 1 && key == "sketch" && is_empty(inner) => {
+                    QuantizationBody::Sketch
+                }
+                Some((key, inner)) if object.len() == 1 && key == "none" && is_empty(inner) => {
+                    QuantizationBody::None
+                }
+                _ => QuantizationBody::Unavailable,
+            },
+            _ => QuantizationBody::Unavailable,
         }
     }
 }
@@ -112,7 +131,7 @@ impl From<Value> for QuantizationDiffBody {
 #[derive(Debug)]
 pub enum VectorsConfigBody {
     /// One unnamed field.
-    Single(VectorParamsBody),
+    Single(Box<VectorParamsBody>),
     /// Fields by name.
     Named(Vec<(String, VectorParamsBody)>),
 }
@@ -154,15 +173,16 @@ impl<'de> Deserialize<'de> for VectorsConfigBody {
     }
 }
 
-/// The parameters of a vector field. `model` is ours: the model whose vectors these are.
+/// The parameters of a vector field. `index`, `ivf_pq_config` and `model` are ours.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorParamsBody {
     pub size: u64,
     pub distance: String,
+    pub index: Option<String>,
     pub hnsw_config: Option<HnswBody>,
-    #[serde(default)]
-    pub quantization_config: Unavailable,
+    pub ivf_pq_config: Option<IvfPqBody>,
+    pub quantization_config: Option<QuantizationBody>,
     #[serde(default)]
     pub multivector_config: Unavailable,
     pub datatype: Option<String>,
@@ -190,6 +210,17 @@ pub struct HnswBody {
     pub _payload_m: Option<u64>,
     #[serde(rename = "inline_storage")]
     pub _inline_storage: Option<bool>,
+}
+
+/// Parameters of inverted lists; those left out keep their values.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IvfPqBody {
+    pub lists: Option<u64>,
+    pub values_per_code: Option<u64>,
+    pub nprobe: Option<u64>,
+    pub rerank: Option<u64>,
+    pub full_scan_threshold: Option<u64>,
 }
 
 /// Limits that this version cannot enforce; only switched off they are taken.
@@ -322,15 +353,32 @@ pub struct CollectionBody {
     pub segments_count: usize,
     pub config: ConfigBody,
     pub payload_schema: BTreeMap<String, PayloadFieldBody>,
+    pub segments_to_rebuild: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub building: Option<BuildingBody>,
+    pub index_segments: BTreeMap<String, BTreeMap<&'static str, usize>>,
+    pub index_bytes: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, String>,
+}
+
+/// How far the index is that is being built.
+#[derive(Debug, Serialize)]
+pub struct BuildingBody {
+    pub linked: u64,
+    pub vectors: u64,
 }
 
 /// The configuration of a collection.
 #[derive(Debug, Serialize)]
 pub struct ConfigBody {
     pub params: Value,
+    pub index: &'static str,
     pub hnsw_config: ShownHnswBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ivf_pq_config: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization_config: Option<Value>,
     pub optimizer_config: Value,
 }
 

@@ -1,15 +1,17 @@
 //! Collections: made, changed, shown, dropped; and their payload indexes.
 
 mod body;
+mod index;
 mod read;
 mod show;
 
 use dvse_engine::{Durability, EmbeddedCollection};
-use dvse_types::{IndexSpec, PayloadPath, WriteBatch, WriteOp};
+use dvse_types::{PayloadPath, WriteBatch, WriteOp};
 use serde_json::{Value, json};
 
-use self::body::{CreateBody, FieldIndexBody, QuantizationDiffBody, UpdateBody};
-use self::read::{changed_index, read_field_kind, read_schema, refuse_cluster, refuse_strict_mode};
+use self::body::{CreateBody, FieldIndexBody, UpdateBody};
+use self::index::IndexDiff;
+use self::read::{read_field_kind, read_schema, refuse_cluster, refuse_strict_mode};
 use crate::app::App;
 use crate::error::RestError;
 use crate::rest::call::Call;
@@ -60,7 +62,8 @@ pub fn delete(app: &App, call: &Call) -> Result<Reply, RestError> {
     Reply::result(&dropped)
 }
 
-/// PATCH `/collections/{collection}`. Changes what it names and nothing else.
+/// PATCH `/collections/{collection}`. Changes what it names and nothing else. Another index is built in the background, segment
+/// by segment, while searches go on with the indexes there are.
 pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
     let body: UpdateBody = call.body()?;
     let collection = app.collection(call.collection()?)?;
@@ -70,45 +73,36 @@ pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
     body.sparse_vectors.refuse("sparse_vectors")?;
     body.metadata.refuse("metadata")?;
     refuse_strict_mode(body.strict_mode_config.as_ref())?;
-    let quantization = |asked: &Option<QuantizationDiffBody>| match asked {
-        Some(QuantizationDiffBody::Asked) => Err(RestError::unsupported("`quantization_config`")),
-        _ => Ok(()),
-    };
-    quantization(&body.quantization_config)?;
     let mut diffs = body.vectors.unwrap_or_default();
-    for diff in diffs.values() {
-        quantization(&diff.quantization_config)?;
-    }
     let schema = collection.schema();
     if let Some(unknown) = diffs.keys().find(|name| !schema.vectors.contains_key(*name)) {
         return Err(RestError::misfit("vectors", format!("the collection has no vector {unknown:?}")));
     }
+    let common = IndexDiff {
+        index: body.index.as_deref(),
+        hnsw: body.hnsw_config.as_ref(),
+        ivf_pq: body.ivf_pq_config.as_ref(),
+        quantization: body.quantization_config,
+    };
+    let mut changed = (*schema).clone();
     let mut ops = Vec::new();
-    for (name, params) in &schema.vectors {
-        let own = diffs.remove(name).and_then(|diff| diff.hnsw_config);
-        let mut index = params.index;
-        for diff in [body.hnsw_config.as_ref(), own.as_ref()].into_iter().flatten() {
-            index = changed_index(index, diff, params.dim);
+    for (name, params) in &mut changed.vectors {
+        let before = params.index;
+        params.index = common.change(before, params.dim, true)?;
+        if let Some(own) = diffs.remove(name) {
+            let own = IndexDiff {
+                index: own.index.as_deref(),
+                hnsw: own.hnsw_config.as_ref(),
+                ivf_pq: own.ivf_pq_config.as_ref(),
+                quantization: own.quantization_config,
+            };
+            params.index = own.change(params.index, params.dim, false)?;
         }
-        if index == params.index {
-            continue;
-        }
-        match (params.index, index) {
-            (IndexSpec::Hnsw(_), IndexSpec::Hnsw(spec)) => {
-                let mut changed = (*schema).clone();
-                if let Some(field) = changed.vectors.get_mut(name) {
-                    field.index = index;
-                }
-                changed.validate()?;
-                ops.push(WriteOp::SetHnsw { vector: name.clone(), spec });
-            }
-            _ => {
-                return Err(RestError::unsupported(
-                    "to change `m` from or to 0: a graph cannot be added to or taken from a collection",
-                ));
-            }
+        if params.index != before {
+            ops.push(WriteOp::SetIndex { vector: name.clone(), index: params.index });
         }
     }
+    changed.validate()?;
     write(&collection, ops, Durability::Synced)?;
     Reply::result(&true)
 }

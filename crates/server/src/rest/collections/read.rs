@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use dvse_types::{CollectionSchema, FieldKind, HnswSpec, IndexSpec, Metric, VectorParams};
 use serde_json::Value;
 
-use super::body::{
-    CreateBody, FieldSchemaBody, HnswBody, StrictModeBody, VectorParamsBody, VectorsConfigBody,
-};
+use super::body::{CreateBody, FieldSchemaBody, StrictModeBody, VectorParamsBody, VectorsConfigBody};
+use super::index::IndexDiff;
 use crate::error::RestError;
 
 /// Reads what a collection is to be made of.
@@ -21,18 +20,23 @@ pub fn read_schema(body: CreateBody) -> Result<CollectionSchema, RestError> {
         Some("custom") => return Err(RestError::unsupported("`sharding_method` custom")),
         Some(other) => return Err(RestError::misfit("sharding_method", format!("{other:?} is no method"))),
     }
-    body.quantization_config.refuse("quantization_config")?;
     body.sparse_vectors.refuse("sparse_vectors")?;
     body.metadata.refuse("metadata")?;
     refuse_strict_mode(body.strict_mode_config.as_ref())?;
     let fields = match body.vectors {
         None => Vec::new(),
-        Some(VectorsConfigBody::Single(params)) => vec![(String::new(), params)],
+        Some(VectorsConfigBody::Single(params)) => vec![(String::new(), *params)],
         Some(VectorsConfigBody::Named(fields)) => fields,
+    };
+    let common = IndexDiff {
+        index: body.index.as_deref(),
+        hnsw: body.hnsw_config.as_ref(),
+        ivf_pq: body.ivf_pq_config.as_ref(),
+        quantization: body.quantization_config,
     };
     let mut vectors = BTreeMap::new();
     for (name, params) in fields {
-        let params = read_vector_params(params, body.hnsw_config.as_ref())?;
+        let params = read_vector_params(params, common)?;
         vectors.insert(name, params);
     }
     let schema = CollectionSchema { vectors, payload_indexes: BTreeMap::new() };
@@ -40,8 +44,7 @@ pub fn read_schema(body: CreateBody) -> Result<CollectionSchema, RestError> {
     Ok(schema)
 }
 
-fn read_vector_params(body: VectorParamsBody, common: Option<&HnswBody>) -> Result<VectorParams, RestError> {
-    body.quantization_config.refuse("quantization_config")?;
+fn read_vector_params(body: VectorParamsBody, common: IndexDiff<'_>) -> Result<VectorParams, RestError> {
     body.multivector_config.refuse("multivector_config")?;
     match body.datatype.as_deref() {
         None | Some("float32") => {}
@@ -62,44 +65,15 @@ fn read_vector_params(body: VectorParamsBody, common: Option<&HnswBody>) -> Resu
         }
     };
     let dim = usize::try_from(body.size).unwrap_or(usize::MAX);
-    let mut index = IndexSpec::Hnsw(HnswSpec::default());
-    for diff in [common, body.hnsw_config.as_ref()].into_iter().flatten() {
-        index = changed_index(index, diff, dim);
-    }
-    Ok(VectorParams { dim, metric, index, model: body.model })
-}
-
-/// The index after a change. `m: 0` means no graph, as in the dialect; another `m` brings it back.
-#[must_use]
-pub fn changed_index(index: IndexSpec, diff: &HnswBody, dim: usize) -> IndexSpec {
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let mut spec = match (index, diff.m) {
-        (_, Some(0)) => return IndexSpec::Flat,
-        (IndexSpec::Flat, None) => return IndexSpec::Flat,
-        (IndexSpec::Flat, Some(_)) => HnswSpec::default(),
-        (IndexSpec::Hnsw(spec), _) => spec,
+    let own = IndexDiff {
+        index: body.index.as_deref(),
+        hnsw: body.hnsw_config.as_ref(),
+        ivf_pq: body.ivf_pq_config.as_ref(),
+        quantization: body.quantization_config,
     };
-    if let Some(m) = diff.m {
-        spec.m = size(m);
-    }
-    if let Some(ef_construct) = diff.ef_construct {
-        spec.ef_construction = size(ef_construct);
-    }
-    if let Some(kib) = diff.full_scan_threshold {
-        spec.full_scan_rows = rows_of_kib(size(kib), dim);
-    }
-    IndexSpec::Hnsw(spec)
-}
-
-/// The dialect gives the threshold in KiB of vectors, the engine in rows.
-fn rows_of_kib(kib: usize, dim: usize) -> usize {
-    kib.saturating_mul(1_024 / 4) / dim.max(1)
-}
-
-/// The inverse of [`rows_of_kib`], rounded up.
-#[must_use]
-pub fn kib_of_rows(rows: usize, dim: usize) -> usize {
-    rows.saturating_mul(dim).div_ceil(1_024 / 4)
+    let index = common.change(IndexSpec::Hnsw(HnswSpec::default()), dim, true)?;
+    let index = own.change(index, dim, false)?;
+    Ok(VectorParams { dim, metric, index, model: body.model })
 }
 
 /// One node keeps one copy of everything in one place.

@@ -6,8 +6,8 @@ use dvse_engine::{CollectionStatus, Health};
 use dvse_types::{CollectionSchema, HnswSpec, IndexSpec, Metric, VectorParams};
 use serde_json::{Value, json};
 
-use super::body::{CollectionBody, ConfigBody, PayloadFieldBody, ShownHnswBody};
-use super::read::kib_of_rows;
+use super::body::{BuildingBody, CollectionBody, ConfigBody, PayloadFieldBody};
+use super::index::{shown_hnsw, shown_ivf_pq, shown_quantization};
 
 /// Describes a collection.
 #[must_use]
@@ -27,6 +27,7 @@ pub fn show(
         if status.health == Health::Green { Vec::new() } else { vec![json!({ "message": reason })] };
     let first = schema.vectors.values().next();
     let common = first.map_or(IndexSpec::Hnsw(HnswSpec::default()), |params| params.index);
+    let dim = first.map_or(1, |params| params.dim);
     CollectionBody {
         status: colour,
         optimizer_status,
@@ -43,7 +44,10 @@ pub fn show(
                 "write_consistency_factor": 1,
                 "on_disk_payload": true,
             }),
-            hnsw_config: shown_hnsw(common, first.map_or(1, |params| params.dim)),
+            index: common.name(),
+            hnsw_config: shown_hnsw(common, dim),
+            ivf_pq_config: shown_ivf_pq(common, dim),
+            quantization_config: shown_quantization(common),
             // Clients insist on the first two. There is no target number of segments and no timed flush: every
             // write is in the log.
             optimizer_config: json!({
@@ -52,6 +56,10 @@ pub fn show(
                 "max_optimization_threads": background_threads,
             }),
         },
+        segments_to_rebuild: status.segments_to_rebuild,
+        building: status.building.map(|(linked, vectors)| BuildingBody { linked, vectors }),
+        index_segments: status.index_kinds.clone(),
+        index_bytes: status.index_bytes,
         payload_schema: shown_payload_schema(schema, status),
         models: shown_models(schema),
     }
@@ -74,25 +82,15 @@ fn shown_params(params: &VectorParams, common: IndexSpec) -> Value {
     };
     let mut shown = json!({ "size": params.dim, "distance": distance });
     if let (true, Some(object)) = (params.index != common, shown.as_object_mut()) {
-        let own = shown_hnsw(params.index, params.dim);
-        let own = json!({
-            "m": own.m, "ef_construct": own.ef_construct, "full_scan_threshold": own.full_scan_threshold,
-        });
-        object.insert("hnsw_config".to_owned(), own);
+        object.insert("index".to_owned(), json!(params.index.name()));
+        object.insert("hnsw_config".to_owned(), json!(shown_hnsw(params.index, params.dim)));
+        let parts = [
+            ("ivf_pq_config", shown_ivf_pq(params.index, params.dim)),
+            ("quantization_config", shown_quantization(params.index)),
+        ];
+        object.extend(parts.into_iter().filter_map(|(key, part)| Some((key.to_owned(), part?))));
     }
     shown
-}
-
-fn shown_hnsw(index: IndexSpec, dim: usize) -> ShownHnswBody {
-    let (m, spec) = match index {
-        IndexSpec::Flat => (0, HnswSpec::default()),
-        IndexSpec::Hnsw(spec) => (spec.m, spec),
-    };
-    ShownHnswBody {
-        m,
-        ef_construct: spec.ef_construction,
-        full_scan_threshold: kib_of_rows(spec.full_scan_rows, dim),
-    }
 }
 
 fn shown_payload_schema(

@@ -49,11 +49,12 @@ pub struct LookupBody {
     pub shard_key: Unavailable,
 }
 
-/// How to search. Parameters of quantization and of unindexed segments have nothing here to act on.
+/// How to search; `nprobe` is ours. Parameters of quantization and of unindexed segments have nothing here to act on.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParamsBody {
     pub hnsw_ef: Option<u64>,
+    pub nprobe: Option<u64>,
     pub exact: Option<bool>,
     #[serde(rename = "indexed_only")]
     pub _indexed_only: Option<bool>,

@@ -174,7 +174,8 @@ fn read_params(app: &App, body: Option<ParamsBody>) -> Result<SearchParams, Rest
             Some(ef)
         }
     };
-    Ok(SearchParams { ef_search, exact: body.exact.unwrap_or(false) })
+    let nprobe = body.nprobe.map(|lists| positive("params.nprobe", lists)).transpose()?;
+    Ok(SearchParams { ef_search, nprobe, exact: body.exact.unwrap_or(false) })
 }
 
 /// The internal distance that no point within the threshold exceeds. It is a little too far, because distance and

@@ -135,20 +135,21 @@ async fn answer(
     path: &RawPathParams,
     request: Request,
 ) -> Result<Reply, RestError> {
-    let headers = request.headers();
-    auth::check_origin(headers, &app.config.cors_origins)
-        .inspect_err(|_| app.telemetry.rejected("origin"))?;
-    if route.access != Access::Open {
-        auth::check_key(headers, app.config.api_key.as_deref())
-            .inspect_err(|_| app.telemetry.rejected("key"))?;
-    }
-    let query = QueryParameters::parse(request.uri().query().unwrap_or_default())?;
+    let query = match admit(app, route, &request) {
+        Ok(query) => query,
+        Err(error) => {
+            skip_body(request).await;
+            return Err(error);
+        }
+    };
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if matches!(route.access, Access::Open | Access::Peek | Access::Unavailable) {
+        skip_body(request).await;
         let call = Call { path, query, body: Vec::new() };
         return (route.handler)(app, &call);
     }
     if route.access == Access::Watch {
+        skip_body(request).await;
         let call = Call { path, query, body: Vec::new() };
         return run(Arc::clone(app), None, route, call, Vec::new()).await;
     }
@@ -173,6 +174,29 @@ async fn answer(
         Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), work)
             .await
             .unwrap_or(Err(RestError::Timeout { seconds })),
+    }
+}
+
+/// What is known from the head alone: whether the caller may come in, and what stands in the address.
+fn admit(app: &App, route: &Route, request: &Request) -> Result<QueryParameters, RestError> {
+    let headers = request.headers();
+    auth::check_origin(headers, &app.config.cors_origins)
+        .inspect_err(|_| app.telemetry.rejected("origin"))?;
+    if route.access != Access::Open {
+        auth::check_key(headers, app.config.api_key.as_deref())
+            .inspect_err(|_| app.telemetry.rejected("key"))?;
+    }
+    QueryParameters::parse(request.uri().query().unwrap_or_default())
+}
+
+/// Takes a small body that nobody asked for off the connection. A reply that overtakes the body of its request ends the
+/// connection, and a client that keeps connections would find its next request refused.
+async fn skip_body(request: Request) {
+    const BYTES_MAX: usize = 64 << 10;
+    const WAIT_MAX: Duration = Duration::from_millis(200);
+    if content_length(request.headers()).is_some_and(|bytes| bytes <= BYTES_MAX as u64) {
+        // Whatever goes wrong here, the reply says what matters.
+        let _ = tokio::time::timeout(WAIT_MAX, read_frames(request.into_body(), BYTES_MAX)).await;
     }
 }
 

@@ -187,3 +187,36 @@ fn many_clients_at_once_are_all_answered() {
     });
     assert_eq!(server.ok("POST", "/collections/c/points/count", json!({}))["count"], 320);
 }
+
+#[test]
+fn a_refusal_leaves_the_connection_open_although_it_needs_no_body() {
+    let server = Server::start(&[]);
+    let mut connection = TcpStream::connect(server.address()).unwrap();
+    connection.set_nodelay(true).unwrap();
+    let mut answer = |bytes: &[&[u8]]| {
+        // The head alone is enough to answer, and the body comes after it.
+        bytes.iter().for_each(|part| connection.write_all(part).unwrap());
+        let mut first = [0; 12];
+        connection.read_exact(&mut first).unwrap();
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).unwrap();
+            rest.extend(byte);
+        }
+        let head = String::from_utf8(rest).unwrap();
+        let length =
+            head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        connection.read_exact(&mut body).unwrap();
+        String::from_utf8(first.to_vec()).unwrap()
+    };
+    let head = |query: &str| {
+        format!("POST /collections/c/points/count{query} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+            .into_bytes()
+    };
+    for _ in 0..100 {
+        assert_eq!(answer(&[&head("?consistency=some"), b"{}"]), "HTTP/1.1 400");
+        assert_eq!(answer(&[&head(""), b"{}"]), "HTTP/1.1 404");
+    }
+}

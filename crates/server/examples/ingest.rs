@@ -4,7 +4,8 @@
 //!
 //! Writes POINTS vectors (default 20 480) of 384 dimensions with `wait=true`, 256 in a request, over 4 connections,
 //! and compares with plain sequential `write` + `fdatasync` of the same vector bytes in the same batches on the same
-//! disk, done before and after. Then one client searches: on the idle collection, and while it is written again.
+//! disk, done before and after. Then one client searches: on the idle collection, while as many new points come, and while
+//! the first ones are written again.
 //! Without a file (float32, 384 columns) the vectors are drawn from a seed around 64 centres. Numbers have the 17 digits
 //! that the Python client sends, with `--form short` the 9 that make an f32, and with `--form base64` a written vector is one
 //! text in base64. `--tail-bytes` is the setting
@@ -37,7 +38,7 @@ fn main() -> Outcome<()> {
         Some(path) => load::read_npy(path, options.count)?,
         None => load::clustered_rows(options.count),
     };
-    let bodies = load::bodies(&rows, options.form);
+    let bodies = load::bodies(&rows, 0, options.form);
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let json_mib = mib(bodies.iter().map(Vec::len).sum());
     let vector_mib = mib(rows.len() * load::DIM * 4);
@@ -72,25 +73,30 @@ fn main() -> Outcome<()> {
     node.database().get("c")?.settle(&mut |_, _| true)?;
     let queries = load::queries(&rows, options.form);
     let idle = load::latencies(address, &queries, &AtomicBool::new(false), 2_000)?;
-    let stop = AtomicBool::new(false);
-    let cpu = Cpu::now();
-    let (busy, again) = std::thread::scope(|scope| -> Outcome<_> {
-        let searcher = scope.spawn(|| load::latencies(address, &queries, &stop, usize::MAX));
-        let again = load::ingest(address, &bodies);
-        stop.store(true, Ordering::Relaxed);
-        let busy = searcher.join().map_err(|_| "the searching thread panicked")??;
-        Ok((busy, again?))
-    })?;
-    Cpu::now().since(&cpu).show(again.1);
     machine::show("search, idle", &idle);
-    machine::show("search during ingest", &busy);
-    let times = |share| machine::at(&busy, share) / machine::at(&idle, share);
-    eprintln!(
-        "ingest beside searches: {:.2} s; searches during it take {:.1} times idle at p50, {:.1} times at p99",
-        again.0,
-        times(0.5),
-        times(0.99)
-    );
+    // First points that are new, then those written before once more: then the rows of the old ones die under the searches.
+    let new = load::bodies(&rows, rows.len(), options.form);
+    for (what, bodies) in [("new points", &new), ("the same points again", &bodies)] {
+        let stop = AtomicBool::new(false);
+        let cpu = Cpu::now();
+        let (busy, wrote) = std::thread::scope(|scope| -> Outcome<_> {
+            let searcher = scope.spawn(|| load::latencies(address, &queries, &stop, usize::MAX));
+            let wrote = load::ingest(address, bodies);
+            stop.store(true, Ordering::Relaxed);
+            let busy = searcher.join().map_err(|_| "the searching thread panicked")??;
+            Ok((busy, wrote?))
+        })?;
+        Cpu::now().since(&cpu).show(wrote.1);
+        machine::show(&format!("search while {what} come"), &busy);
+        let times = |share| machine::at(&busy, share) / machine::at(&idle, share);
+        eprintln!(
+            "{what} beside searches: {:.2} s; searches take {:.1} times idle at p50, {:.1} times at p99",
+            wrote.0,
+            times(0.5),
+            times(0.99)
+        );
+        node.database().get("c")?.settle(&mut |_, _| true)?;
+    }
     node.stop()?;
     std::fs::remove_dir_all(&folder)?;
     Ok(())

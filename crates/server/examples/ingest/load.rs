@@ -151,9 +151,9 @@ fn request(connection: &mut BufReader<TcpStream>, method: &str, path: &str, body
     Ok(())
 }
 
-/// The bodies that the Python client would send.
-pub fn bodies(rows: &[Vec<f32>], form: Form) -> Vec<Vec<u8>> {
-    rows.chunks(BATCH).enumerate().map(|(batch, rows)| body(batch, rows, form)).collect()
+/// The bodies that the Python client would send, for points with ids from `first_id` on.
+pub fn bodies(rows: &[Vec<f32>], first_id: usize, form: Form) -> Vec<Vec<u8>> {
+    rows.chunks(BATCH).enumerate().map(|(batch, rows)| body(batch, first_id, rows, form)).collect()
 }
 
 /// About 500 queries, spread over the rows.
@@ -161,14 +161,14 @@ pub fn queries(rows: &[Vec<f32>], form: Form) -> Vec<Vec<u8>> {
     rows.iter().step_by(rows.len().div_ceil(500)).map(|row| query(row, form)).collect()
 }
 
-fn body(batch: usize, rows: &[Vec<f32>], form: Form) -> Vec<u8> {
+fn body(batch: usize, first_id: usize, rows: &[Vec<f32>], form: Form) -> Vec<u8> {
     let points: Vec<String> = rows
         .iter()
         .enumerate()
         .map(|(row, vector)| {
             format!(
                 r#"{{"id":{},"vector":{},"payload":{{"batch":{batch}}}}}"#,
-                batch * BATCH + row,
+                first_id + batch * BATCH + row,
                 vector_text(vector, form)
             )
         })

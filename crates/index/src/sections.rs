@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dvse_simd::AlignedBuf;
+use dvse_types::Metric;
 
 // Sections are arrays of little-endian integers, read in place.
 const _: () = assert!(cfg!(target_endian = "little"), "sections are read in place and are little-endian");
@@ -217,4 +218,13 @@ pub enum OpenIndexError {
         /// The newest version known.
         newest: u32,
     },
+}
+
+/// How the headers of all indexes name a metric.
+pub(crate) fn metric_code(metric: Metric) -> u32 {
+    match metric {
+        Metric::L2 => 0,
+        Metric::InnerProduct => 1,
+        Metric::Cosine => 2,
+    }
 }

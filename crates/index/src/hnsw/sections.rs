@@ -17,7 +17,7 @@ use dvse_types::Metric;
 use super::params::HnswParams;
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::growing::{GrowingGraph, LEVEL_MAX};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, write_items};
+use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, metric_code, write_items};
 use crate::visited::VisitedSet;
 
 const META: &str = "hnsw.meta";
@@ -55,14 +55,6 @@ const FORM_FLAT: u32 = 1;
 
 /// The graph was made to be searched without sketches.
 const FORM_WHOLE_ROWS: u32 = 2;
-
-fn metric_code(metric: Metric) -> u32 {
-    match metric {
-        Metric::L2 => 0,
-        Metric::InnerProduct => 1,
-        Metric::Cosine => 2,
-    }
-}
 
 /// Writes a growing graph. The caller keeps the linker away.
 pub(super) fn write(

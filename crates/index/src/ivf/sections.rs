@@ -9,7 +9,7 @@ use super::train::{Model, Trained};
 use crate::graph::adjacency::EMPTY;
 use crate::quant::centroids::{Centroids, Column, blocks_of, norms_of};
 use crate::quant::pq::{Codebooks, PqShape, codeword_norms};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource};
+use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, metric_code};
 
 const META: &str = "ivf.meta";
 const CENTROIDS: &str = "ivf.centroids";
@@ -39,14 +39,6 @@ pub(super) struct Meta {
     train_rows: u32,
     blocks: u32,
     reserved: [u32; 3],
-}
-
-fn metric_code(metric: Metric) -> u32 {
-    match metric {
-        Metric::L2 => 0,
-        Metric::InnerProduct => 1,
-        Metric::Cosine => 2,
-    }
 }
 
 /// Whether there is a header, or anything that only inverted lists have.

@@ -1,6 +1,7 @@
 //! Data and indexes the tests share.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use dvse_index::*;
 use dvse_types::Metric;
@@ -126,3 +127,21 @@ pub fn search(
 }
 
 pub const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+
+/// Appends all rows and links between them, at times that a seed chooses; calls stop half way. `link` gives the rows linked.
+pub fn append_and_link(
+    writer: &mut RowsWriter,
+    values: &[f32],
+    link: impl Fn(u32, &dyn Fn() -> bool) -> u32,
+) {
+    let mut random = Random(5);
+    for row in values.chunks_exact(writer.dim()) {
+        let appended = writer.append(row).unwrap() + 1;
+        if random.below(40) == 0 {
+            let asked = AtomicU32::new(0);
+            let limit = random.below(4) as u32;
+            let stop = || asked.fetch_add(1, Ordering::Relaxed) >= limit;
+            assert!(link(appended, &stop) <= appended);
+        }
+    }
+}

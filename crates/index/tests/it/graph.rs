@@ -1,6 +1,6 @@
 //! What a linked graph keeps to: determinism, reachability, recall, masks.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dvse_index::*;
 use dvse_types::Metric;
@@ -58,18 +58,11 @@ fn the_graph_does_not_depend_on_threads_or_on_how_calls_are_cut() {
         // Rows arrive while others are linked; calls stop half way.
         let (mut writer, reader) = GrowingRows::with_capacity(dim, n).unwrap();
         let index = GrowingHnsw::new(Rows::Growing(reader), n as u32, metric, params).unwrap();
-        let mut random = Random(5);
-        for row in values.chunks_exact(dim) {
-            let appended = writer.append(row).unwrap() + 1;
-            if random.below(40) == 0 {
-                let asked = AtomicU32::new(0);
-                let limit = random.below(4) as u32;
-                let stop = || asked.fetch_add(1, Ordering::Relaxed) >= limit;
-                let progress = index.link(appended, false, pool(2), &stop).unwrap();
-                assert_eq!(progress.linked, index.linked());
-                assert!(progress.linked <= appended);
-            }
-        }
+        append_and_link(&mut writer, &values, |upto, stop| {
+            let progress = index.link(upto, false, pool(2), stop).unwrap();
+            assert_eq!(progress.linked, index.linked());
+            progress.linked
+        });
         index.link(n as u32, true, pool(2), &|| false).unwrap();
         assert!(sections(&index) == reference, "cut into calls, {metric:?}");
     }

@@ -1,7 +1,5 @@
 //! Inverted lists: recall, filters, odd data, determinism, growth.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use dvse_index::*;
 use dvse_types::Metric;
 use proptest::prelude::*;
@@ -122,18 +120,11 @@ fn the_index_is_the_same_for_any_threads_any_level_and_any_cuts() {
         // Rows arrive while others are linked; calls stop half way.
         let (mut writer, reader) = GrowingRows::with_capacity(dim, n).unwrap();
         let index = GrowingIvf::new(Rows::Growing(reader), n as u32, metric, params).unwrap();
-        let mut random = Random(5);
-        for row in values.chunks_exact(dim) {
-            let appended = writer.append(row).unwrap() + 1;
-            if random.below(40) == 0 {
-                let asked = AtomicU32::new(0);
-                let limit = random.below(4) as u32;
-                let stop = || asked.fetch_add(1, Ordering::Relaxed) >= limit;
-                let progress = index.link(appended, false, pool(2), &stop).unwrap();
-                assert_eq!(progress.linked, index.linked());
-                assert!(progress.linked <= appended);
-            }
-        }
+        append_and_link(&mut writer, &values, |upto, stop| {
+            let progress = index.link(upto, false, pool(2), stop).unwrap();
+            assert_eq!(progress.linked, index.linked());
+            progress.linked
+        });
         index.link(n as u32, false, pool(2), &|| false).unwrap();
         assert!(sections(&index) == by_first_rows, "cut into calls, {metric:?}");
     }

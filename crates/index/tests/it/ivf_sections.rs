@@ -5,6 +5,7 @@ use dvse_types::Metric;
 
 use crate::data::*;
 use crate::ivf::{linked_ivf, sealed_ivf};
+use crate::sections::check_cut_and_missing;
 
 const NAMES: [&str; 7] =
     ["ivf.meta", "ivf.centroids", "ivf.codewords", "ivf.counts", "ivf.rows", "ivf.terms", "ivf.codes"];
@@ -124,19 +125,7 @@ fn damage_is_named_with_its_place() {
 #[test]
 fn cut_and_missing_sections_are_named() {
     let (values, _, sections) = small(Metric::L2);
-    for name in NAMES {
-        let mut cut = sections.clone();
-        cut.get_mut(name).unwrap().pop();
-        let error = open(&cut, &values).unwrap_err();
-        assert!(matches!(error, OpenIndexError::Size { section, .. } if section == name), "{error}");
-        let mut kept = MemorySections::new();
-        for (other, bytes) in sections.iter().filter(|(other, _)| *other != name) {
-            kept.begin(other).unwrap();
-            kept.append(bytes).unwrap();
-        }
-        let error = open(&kept, &values).unwrap_err();
-        assert!(matches!(error, OpenIndexError::Missing { section } if section == name), "{error}");
-    }
+    check_cut_and_missing(&NAMES, &sections, |sections| open(sections, &values).err());
 }
 
 #[test]

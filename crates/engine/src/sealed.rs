@@ -434,6 +434,15 @@ impl SealedIds {
         (self.uuids.as_slice_of().unwrap_or(&[]), self.uuid_rows.as_slice_of().unwrap_or(&[]))
     }
 
+    fn of(&self, rows: &[u32]) -> Vec<Option<PointId>> {
+        if self.kinds.is_some() {
+            return rows.iter().map(|row| self.id(*row)).collect();
+        }
+        // A loop so short that the processor has several of its reads under way.
+        let low: &[u64] = self.low.as_slice_of().unwrap_or(&[]);
+        rows.iter().map(|row| low.get(*row as usize).map(|number| PointId::Num(*number))).collect()
+    }
+
     fn id(&self, row: u32) -> Option<PointId> {
         let low = *self.low.as_slice_of::<u64>().ok()?.get(row as usize)?;
         let is_uuid = self.kinds.as_ref().is_some_and(|kinds| bit(kinds.as_slice_of().unwrap_or(&[]), row));
@@ -457,6 +466,10 @@ fn join_uuid(words: [u64; 2]) -> u128 {
 impl SegmentRead for SealedSegment {
     fn id(&self, row: u32) -> Option<PointId> {
         self.ids.id(row)
+    }
+
+    fn ids(&self, rows: &[u32]) -> Vec<Option<PointId>> {
+        self.ids.of(rows)
     }
 
     fn rows_of(&self, id: PointId, visit: &mut dyn FnMut(u32)) {

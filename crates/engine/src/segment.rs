@@ -52,6 +52,10 @@ impl Classify for SegmentFault {
 pub(crate) trait SegmentRead: Send + Sync {
     /// The id of a row.
     fn id(&self, row: u32) -> Option<PointId>;
+    /// The ids of some rows. They lie apart, and together they are waited for once.
+    fn ids(&self, rows: &[u32]) -> Vec<Option<PointId>> {
+        rows.iter().map(|row| self.id(*row)).collect()
+    }
     /// Visits every row that ever had an id, ascending.
     fn rows_of(&self, id: PointId, visit: &mut dyn FnMut(u32));
     /// Visits ids from one on, ascending, with their rows, until `visit` returns false.

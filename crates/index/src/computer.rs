@@ -31,6 +31,9 @@ pub(crate) trait DistanceComputer {
 pub(crate) trait Kernel: Copy + Default + Sync {
     fn one<I: Isa>(isa: I, query: &[f32], row: &[f32]) -> f32;
     fn four<I: Isa>(isa: I, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4];
+    /// The same of whole numbers from 0 to 255.
+    fn one_bytes<I: Isa>(isa: I, query: &[u8], row: &[u8]) -> f32;
+    fn four_bytes<I: Isa>(isa: I, query: &[u8], rows: [&[u8]; 4]) -> [f32; 4];
 }
 
 /// [`Metric::L2`].
@@ -46,6 +49,17 @@ impl Kernel for L2 {
     #[inline(always)]
     fn four<I: Isa>(isa: I, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
         isa.l2_squared_x4(query, rows)
+    }
+
+    #[inline(always)]
+    fn one_bytes<I: Isa>(isa: I, query: &[u8], row: &[u8]) -> f32 {
+        isa.l2_squared_u8(query, row) as f32
+    }
+
+    #[inline(always)]
+    fn four_bytes<I: Isa>(isa: I, query: &[u8], rows: [&[u8]; 4]) -> [f32; 4] {
+        let [a, b, c, d] = isa.l2_squared_u8_x4(query, rows);
+        [a as f32, b as f32, c as f32, d as f32]
     }
 }
 
@@ -64,6 +78,17 @@ impl Kernel for NegatedDot {
         let [a, b, c, d] = isa.dot_x4(query, rows);
         [-a, -b, -c, -d]
     }
+
+    #[inline(always)]
+    fn one_bytes<I: Isa>(isa: I, query: &[u8], row: &[u8]) -> f32 {
+        -(isa.dot_u8(query, row) as f32)
+    }
+
+    #[inline(always)]
+    fn four_bytes<I: Isa>(isa: I, query: &[u8], rows: [&[u8]; 4]) -> [f32; 4] {
+        let [a, b, c, d] = isa.dot_u8_x4(query, rows);
+        [-(a as f32), -(b as f32), -(c as f32), -(d as f32)]
+    }
 }
 
 /// [`Metric::Cosine`] of vectors that are already of unit length.
@@ -80,6 +105,17 @@ impl Kernel for OneMinusDot {
     fn four<I: Isa>(isa: I, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
         let [a, b, c, d] = isa.dot_x4(query, rows);
         [1.0 - a, 1.0 - b, 1.0 - c, 1.0 - d]
+    }
+
+    #[inline(always)]
+    fn one_bytes<I: Isa>(isa: I, query: &[u8], row: &[u8]) -> f32 {
+        1.0 - isa.dot_u8(query, row) as f32
+    }
+
+    #[inline(always)]
+    fn four_bytes<I: Isa>(isa: I, query: &[u8], rows: [&[u8]; 4]) -> [f32; 4] {
+        let [a, b, c, d] = isa.dot_u8_x4(query, rows);
+        [1.0 - a as f32, 1.0 - b as f32, 1.0 - c as f32, 1.0 - d as f32]
     }
 }
 

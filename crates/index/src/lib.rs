@@ -22,6 +22,7 @@
 //! ```
 
 mod ann;
+mod byte_rows;
 mod candidates;
 mod computer;
 mod flat;

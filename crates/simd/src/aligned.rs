@@ -126,7 +126,8 @@ impl<T: Pod> AlignedBuf<T> {
             Layout::array::<T>(len).and_then(|layout| layout.align_to(ALIGNMENT)).map_err(|_| refused)?;
         let bytes = layout.size();
         let (data, memory) = if bytes == 0 {
-            (NonNull::dangling(), Memory::Nothing)
+            // Aligned for `T`, which a pointer that dangles for bytes is not.
+            (NonNull::<T>::dangling().cast(), Memory::Nothing)
         } else if bytes < MAP_FROM || cfg!(miri) {
             // SAFETY: the layout has a size above 0.
             let data = unsafe { alloc_zeroed(layout) };

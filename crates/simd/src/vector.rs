@@ -11,6 +11,23 @@ const SUMS: usize = 8;
 
 /// Σ xᵢ², summed in double precision in a fixed order: the same bits on every CPU.
 fn norm_squared_f64(vector: &[f32]) -> f64 {
+    dispatch(detect(), NormSquared(vector))
+}
+
+struct NormSquared<'a>(&'a [f32]);
+
+impl Op for NormSquared<'_> {
+    type Output = f64;
+
+    /// Plain code, so that only the width of the registers depends on the level, and nothing about the sum.
+    #[inline(always)]
+    fn run<I: Isa>(self, _isa: I) -> f64 {
+        sum_of_squares(self.0)
+    }
+}
+
+#[inline(always)]
+fn sum_of_squares(vector: &[f32]) -> f64 {
     let (whole, rest) = vector.as_chunks::<SUMS>();
     let mut sums = [0.0f64; SUMS];
     for chunk in whole {
@@ -38,11 +55,26 @@ pub fn norm_squared(vector: &[f32]) -> f32 {
 pub fn normalize(vector: &mut [f32]) -> f32 {
     let norm = norm_squared_f64(vector).sqrt();
     if norm > 0.0 && norm.is_finite() {
-        for x in vector.iter_mut() {
-            *x = (f64::from(*x) / norm) as f32;
-        }
+        dispatch(detect(), Scale { vector, by: 1.0 / norm });
     }
     norm as f32
+}
+
+struct Scale<'a> {
+    vector: &'a mut [f32],
+    by: f64,
+}
+
+impl Op for Scale<'_> {
+    type Output = ();
+
+    /// Two roundings in double precision and one in single: as good as a division, at a tenth of its time.
+    #[inline(always)]
+    fn run<I: Isa>(self, _isa: I) {
+        for x in self.vector {
+            *x = (f64::from(*x) * self.by) as f32;
+        }
+    }
 }
 
 /// Whether a vector holds no NaN and no infinity. This is the check at the door; it runs at the speed of memory.

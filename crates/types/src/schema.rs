@@ -256,11 +256,11 @@ impl CollectionSchema {
     }
 
     /// Checks a vector against the field of its name: the name, the length, that every element is finite, and
-    /// that its length suits the metric.
+    /// that its length suits the metric. Gives the field's parameters.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check_vector(&self, name: &str, vector: &[f32]) -> Result<(), InvalidVector> {
+    pub fn check_vector(&self, name: &str, vector: &[f32]) -> Result<&VectorParams, InvalidVector> {
         let Some(params) = self.vectors.get(name) else {
             let known = self.vectors.keys().cloned().collect();
             return Err(InvalidVector::UnknownName { name: name.to_owned(), known });
@@ -271,6 +271,9 @@ impl CollectionSchema {
                 expected: params.dim,
                 got: vector.len(),
             });
+        }
+        if is_ordinary(vector) {
+            return Ok(params);
         }
         let norm_squared = norm_squared(vector);
         // The squares of finite elements are far from the end of `f64`, so their sum says whether all are finite.
@@ -290,7 +293,7 @@ impl CollectionSchema {
         if params.metric == Metric::Cosine && norm_squared == 0.0 {
             return Err(InvalidVector::ZeroLength { name: name.to_owned() });
         }
-        Ok(())
+        Ok(params)
     }
 
     /// Checks all vectors of a point, see [`CollectionSchema::check_vector`].
@@ -298,8 +301,22 @@ impl CollectionSchema {
     /// # Errors
     /// What is wrong with the first that is wrong.
     pub fn check_vectors(&self, vectors: &NamedVectors) -> Result<(), InvalidVector> {
-        vectors.iter().try_for_each(|(name, vector)| self.check_vector(name, vector))
+        vectors.iter().try_for_each(|(name, vector)| self.check_vector(name, vector).map(|_| ()))
     }
+}
+
+/// Whether a sum in single precision says already that there is nothing wrong with a vector: nearly always.
+fn is_ordinary(vector: &[f32]) -> bool {
+    let mut sums = [0.0_f32; 16];
+    let (whole, rest) = vector.as_chunks::<16>();
+    for chunk in whole {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value * value;
+        }
+    }
+    let sum = sums.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
+    // A NaN or an infinity among the elements makes the sum one; it is off by far less than these limits leave.
+    (f32::MIN_POSITIVE..(NORM_SQUARED_MAX / 2.0) as f32).contains(&sum)
 }
 
 /// In eight sums, which a processor adds side by side where one would wait for itself.

@@ -27,11 +27,7 @@ pub(crate) fn search(
     request: &SearchRequest,
     points: usize,
 ) -> Result<SearchResult, SearchError> {
-    state.schema.check_vector(&request.vector_name, &request.query)?;
-    // Checked just before.
-    let Some(params) = state.schema.vectors.get(&request.vector_name) else {
-        return Ok(SearchResult::default());
-    };
+    let params = state.schema.check_vector(&request.vector_name, &request.query)?;
     let mut query = request.query.clone();
     if params.metric == Metric::Cosine {
         dvse_index::normalize(&mut query);
@@ -69,7 +65,7 @@ pub(crate) fn search(
     };
     let mut scratch = scratches.take();
     // The largest first: it says best how near the others have to come.
-    let mut segments: Vec<_> = state.segments.iter().collect();
+    let mut segments: Vec<_> = state.segments.iter().filter(|segment| segment.live.live() > 0).collect();
     segments.sort_by_key(|segment| std::cmp::Reverse(segment.live.live()));
     let outcome =
         segments.into_iter().try_for_each(|segment| segment_query.run(segment, &mut scratch, &mut result));

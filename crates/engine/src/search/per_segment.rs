@@ -56,10 +56,16 @@ impl SegmentQuery<'_> {
         }
         result.stats.segments += 1;
         let found = self.nearest(&vectors, visible, passing, set, scratch, result)?;
-        for neighbor in found {
-            let id = vectors.map.read(|map| map.row(neighbor.row)).and_then(|row| segment.id(row));
-            result.hits.extend(id.map(|id| Hit { id, distance: neighbor.distance }));
-        }
+        // A vector has a row as long as the segment is what it was when it was written.
+        let of_vectors = found.iter().map(|neighbor| neighbor.row);
+        let rows = vectors
+            .map
+            .read(|map| of_vectors.map(|row| map.row(row).unwrap_or(u32::MAX)).collect::<Vec<_>>());
+        let hits = segment.ids(&rows).into_iter().zip(&found);
+        result.hits.reserve(found.len());
+        result
+            .hits
+            .extend(hits.filter_map(|(id, neighbor)| id.map(|id| Hit { id, distance: neighbor.distance })));
         Ok(())
     }
 

@@ -5,16 +5,17 @@ use parking_lot::Mutex;
 
 /// Scratches that are not in use. There are never more than searches ran at once.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "they are a kilobyte each, and moved twice a search")]
 pub(crate) struct ScratchPool {
-    idle: Mutex<Vec<Scratch>>,
+    idle: Mutex<Vec<Box<Scratch>>>,
 }
 
 impl ScratchPool {
-    pub(crate) fn take(&self) -> Scratch {
+    pub(crate) fn take(&self) -> Box<Scratch> {
         self.idle.lock().pop().unwrap_or_default()
     }
 
-    pub(crate) fn give_back(&self, scratch: Scratch) {
+    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
         self.idle.lock().push(scratch);
     }
 }

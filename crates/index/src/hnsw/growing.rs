@@ -11,6 +11,7 @@ use super::params::{HnswParams, HnswParamsError};
 use super::search::{SketchTarget, Target};
 use super::sections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
+use crate::byte_rows::ByteRows;
 use crate::candidates::ROWS_MAX;
 use crate::graph::adjacency::{Adjacency, Entry};
 use crate::graph::growing::GrowingGraph;
@@ -315,6 +316,7 @@ fn sketched<'a>(
             entries,
             tuning: sketches.tuning(),
             space: sketches.space(),
+            bytes: None,
         },
         encoded,
     })
@@ -405,7 +407,8 @@ impl AnnIndex for GrowingHnsw {
             tuning: sketches.tuning(),
             norm_max: sketches.linked_norm_max(),
         };
-        crate::sketch::sections::write(&facts, &sketches.codes(), linked, sink)
+        crate::sketch::sections::write(&facts, &sketches.codes(), linked, sink)?;
+        with_rows!(&self.rows, rows => ByteRows::write(rows, linked, self.metric, sink))
     }
 
     fn index_bytes(&self) -> u64 {

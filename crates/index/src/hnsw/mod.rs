@@ -8,6 +8,7 @@ mod growing;
 mod levels;
 mod link;
 mod link_sketch;
+mod narrow;
 mod params;
 mod sealed;
 mod search;

@@ -7,6 +7,7 @@ use super::params::HnswParams;
 use super::search::{SketchTarget, Target};
 use super::sections::{GraphSections, SealedGraph};
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
+use crate::byte_rows::ByteRows;
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Traversal;
 use crate::graph::reach::count_reachable;
@@ -29,6 +30,8 @@ pub struct SealedHnsw {
     traversal: Traversal,
     sections: GraphSections,
     sketches: Option<SketchSections>,
+    /// The rows once more, where they are whole numbers of a byte.
+    bytes: Option<ByteRows>,
 }
 
 impl SealedHnsw {
@@ -63,8 +66,9 @@ impl SealedHnsw {
             }
         }
         let sketches = SketchSections::open(source, view.dim(), view.len())?;
+        let bytes = ByteRows::open(source, view.dim(), view.len())?;
         let (level, traversal) = (dvse_simd::detect(), Traversal::default());
-        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches })
+        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches, bytes })
     }
 
     /// Uses the kernels of another instruction set (or the best available one below it).
@@ -121,6 +125,7 @@ impl SealedHnsw {
                 entries: sketches.entries(),
                 tuning: sketches.tuning(),
                 space: space_of(self.metric, sketches.norm_max()),
+                bytes: self.bytes.as_ref().map(ByteRows::view),
             },
             encoded: self.sections.meta.rows,
         })
@@ -200,10 +205,12 @@ impl AnnIndex for SealedHnsw {
     /// Copies the sections as they are.
     fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
         self.sections.copy_to(sink)?;
-        self.sketches.as_ref().map_or(Ok(()), |sketches| sketches.copy_to(sink))
+        self.sketches.as_ref().map_or(Ok(()), |sketches| sketches.copy_to(sink))?;
+        self.bytes.as_ref().map_or(Ok(()), |bytes| bytes.copy_to(sink))
     }
 
     fn index_bytes(&self) -> u64 {
-        self.sections.bytes() + self.sketches.as_ref().map_or(0, SketchSections::bytes)
+        let sketches = self.sketches.as_ref().map_or(0, SketchSections::bytes);
+        self.sections.bytes() + sketches + self.bytes.as_ref().map_or(0, ByteRows::len_bytes)
     }
 }

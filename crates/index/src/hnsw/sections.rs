@@ -14,6 +14,7 @@
 use dvse_simd::Isa;
 use dvse_types::Metric;
 
+use super::narrow::{NarrowLists, gather_narrow};
 use super::params::HnswParams;
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::growing::{GrowingGraph, LEVEL_MAX};
@@ -106,6 +107,8 @@ pub(super) struct GraphSections {
     pub(super) meta: Meta,
     levels: SectionBytes,
     layer0: SectionBytes,
+    /// The same in half the memory, where numbers of rows fit.
+    narrow: Option<NarrowLists>,
     offsets: SectionBytes,
     upper: SectionBytes,
 }
@@ -116,10 +119,13 @@ impl GraphSections {
         let meta = read_meta(source, metric)?;
         let rows = u64::from(meta.rows);
         let slots = 4 * u64::from(meta.m);
+        let layer0 = sized(source, LAYER0, rows * 2 * slots, 4)?;
+        let narrow = NarrowLists::of(layer0.cast().unwrap_or(&[]), meta.rows);
         let sections = GraphSections {
             meta,
             levels: sized(source, LEVELS, rows, 1)?,
-            layer0: sized(source, LAYER0, rows * 2 * slots, 4)?.resident(),
+            layer0: if narrow.is_some() { layer0 } else { layer0.resident() },
+            narrow,
             offsets: sized(source, OFFSETS, rows * 4, 4)?,
             upper: sized(source, UPPER, u64::from(meta.upper_blocks) * slots, 4)?,
         };
@@ -133,6 +139,7 @@ impl GraphSections {
             m: self.meta.m as usize,
             levels: self.levels.as_slice(),
             layer0: self.layer0.cast().unwrap_or(&[]),
+            narrow: self.narrow.as_ref().map(NarrowLists::as_slice),
             offsets: self.offsets.cast().unwrap_or(&[]),
             upper: self.upper.cast().unwrap_or(&[]),
             entry: (self.meta.rows > 0).then_some(Entry {
@@ -158,7 +165,8 @@ impl GraphSections {
 
     pub(super) fn bytes(&self) -> u64 {
         let sections = [&self.levels, &self.layer0, &self.offsets, &self.upper];
-        sections.into_iter().map(|section| section.as_slice().len() as u64).sum()
+        let narrow = self.narrow.as_ref().map_or(0, |lists| size_of_val(lists.as_slice()) as u64);
+        sections.into_iter().map(|section| section.as_slice().len() as u64).sum::<u64>() + narrow
     }
 
     /// What the graph was built with; the traversal is not kept.
@@ -241,6 +249,7 @@ pub(super) struct SealedGraph<'a> {
     m: usize,
     levels: &'a [u8],
     layer0: &'a [u32],
+    narrow: Option<&'a [u16]>,
     offsets: &'a [u32],
     upper: &'a [u32],
     entry: Option<Entry>,
@@ -282,7 +291,10 @@ impl Adjacency for SealedGraph<'_> {
         limit: u32,
         out: &mut [u32],
     ) -> usize {
-        let fresh = isa.gather_unvisited(self.slots(0, row), visited.words32(), limit, out);
+        let fresh = match self.narrow_list(row) {
+            Some(list) => gather_narrow(isa, list, visited.words32(), limit, out),
+            None => isa.gather_unvisited(self.slots(0, row), visited.words32(), limit, out),
+        };
         let mut kept = 0;
         // A list that names a row twice (only a damaged one does) names it once here.
         for position in 0..fresh {
@@ -292,9 +304,24 @@ impl Adjacency for SealedGraph<'_> {
         }
         kept
     }
+
+    #[inline(always)]
+    fn prefetch(&self, row: u32) {
+        match self.narrow_list(row) {
+            Some(list) => dvse_simd::prefetch_read(list, 1),
+            None => dvse_simd::prefetch_read(self.slots(0, row), 2),
+        }
+    }
 }
 
 impl SealedGraph<'_> {
+    /// The list of a row on layer 0 as [`NarrowLists`] has it.
+    #[inline(always)]
+    fn narrow_list(&self, row: u32) -> Option<&[u16]> {
+        let width = 2 * self.m;
+        self.narrow?.get(row as usize * width..(row as usize + 1) * width)
+    }
+
     /// The top layer of a row.
     pub(super) fn level(&self, row: u32) -> u8 {
         self.levels.get(row as usize).copied().unwrap_or(0)

@@ -10,7 +10,8 @@ use super::adaptive::NEIGHBOURS_MAX;
 use super::codes::CodeView;
 use super::computer::SketchComputer;
 use super::frontier::{CANDIDATES_MAX, Frontier, NearestK};
-use crate::computer::{Kernel, RowComputer};
+use crate::byte_rows::ExactRows;
+use crate::computer::Kernel;
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Counters;
 use crate::row_set::RowSet;
@@ -111,7 +112,7 @@ impl MaskedState {
     #[inline(always)]
     pub(crate) fn rerank<I: Isa, V: VectorView, K: Kernel>(
         &self,
-        exact: &RowComputer<'_, I, V, K>,
+        exact: &ExactRows<'_, I, V, K>,
         window: f32,
         k: usize,
         beam: &mut Beam,

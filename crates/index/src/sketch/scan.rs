@@ -12,7 +12,8 @@ use super::codes::CodeView;
 use super::computer::SketchComputer;
 use super::masked::MaskedState;
 use super::search::{SketchParts, SketchScratch, bound_of, window_of};
-use crate::computer::{Kernel, RowComputer};
+use crate::byte_rows::ExactRows;
+use crate::computer::Kernel;
 use crate::row_set::RowSet;
 use crate::scratch::Beam;
 use crate::vectors::VectorView;
@@ -48,10 +49,10 @@ impl<V: VectorView, C: CodeView, K: Kernel> Op for SketchScan<'_, V, C, K> {
     type Output = u64;
 
     fn run<I: Isa>(self, isa: I) -> u64 {
-        let SketchScratch { query, masked, .. } = self.scratch;
+        let SketchScratch { query, masked, bytes, .. } = self.scratch;
         isa.vectorize(|| query.prepare_once(isa, self.parts.transform, self.parts.space, self.query));
         let computer = SketchComputer::new(isa, query, self.codes);
-        let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
+        let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, self.parts.bytes, bytes);
         let window = window_of(self.ef, self.k, self.parts.tuning, query);
         masked.reset(self.k, bound_of(isa, self.bound, self.metric, self.parts.space, self.query));
         let scanned = scan_set(&computer, self.range, self.set, window, masked);

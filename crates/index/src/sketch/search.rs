@@ -17,7 +17,8 @@ use super::query::{SketchQuery, Space};
 use super::rerank::{rerank_frontier, rerank_pool};
 use super::scan::scan_set;
 use super::transform::Transform;
-use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer};
+use crate::byte_rows::{ByteView, ExactRows};
+use crate::computer::{DistanceComputer, Kernel, Prefetch};
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::{Counters, LayerQuery, WholeBeam, beam_search, masked_search};
 use crate::row_set::RowSet;
@@ -68,6 +69,8 @@ pub(crate) struct SketchParts<'a> {
     pub(crate) entries: &'a Entries,
     pub(crate) tuning: Tuning,
     pub(crate) space: Space,
+    /// The rows as bytes, where they are whole numbers.
+    pub(crate) bytes: Option<ByteView<'a>>,
 }
 
 /// Memory for searches over sketches.
@@ -77,6 +80,8 @@ pub(crate) struct SketchScratch {
     pub(crate) adaptive: AdaptiveState,
     pub(crate) masked: MaskedState,
     starts: Vec<(u32, f32)>,
+    /// The query, where rows and query are bytes.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A query; run, it leaves the nearest rows in the beam's pool, compared exactly.
@@ -107,13 +112,13 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
     type Output = Counters;
 
     fn run<I: Isa>(self, isa: I) -> Counters {
-        let SketchParts { transform, entries, tuning, space } = self.parts;
-        let SketchScratch { query, adaptive, masked, starts } = self.scratch;
+        let SketchParts { transform, entries, tuning, space, bytes } = self.parts;
+        let SketchScratch { query, adaptive, masked, starts, bytes: memory } = self.scratch;
         let mut counters = Counters::default();
         counters.distances +=
             isa.run(Prepare { query, transform, space, vector: self.query, entries, starts });
         let computer = SketchComputer::new(isa, query, self.codes);
-        let exact = RowComputer::new(isa, self.kernel, self.query, self.rows);
+        let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, bytes, memory);
         let width = self.layer.ef as f32 / self.k as f32;
         let part = match space {
             Space::Euclidean => THRESHOLD_PART,

@@ -1,5 +1,6 @@
 //! Search and linking by sketches: exact answers from inexact estimates, and what is kept of them.
 
+mod bytes;
 mod damage;
 mod exact;
 mod growing;

@@ -37,6 +37,8 @@ fn clones_do_not_share_memory() {
     }
     assert_eq!(&*AlignedBuf::copy_of(&[1u16, 2, 3]), &[1, 2, 3]);
     assert!(AlignedBuf::<u32>::default().is_empty());
+    // Slices of nothing are aligned, too.
+    assert_eq!(AlignedBuf::<u64>::zeroed(0).as_ptr().addr() % align_of::<u64>(), 0);
 }
 
 #[test]

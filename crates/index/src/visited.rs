@@ -36,6 +36,28 @@ impl VisitedSet {
         bytemuck::cast_slice(&self.words)
     }
 
+    /// Adds rows below the size given to `reset`, moves those that were new to the front, and gives their number.
+    #[inline(always)]
+    pub(crate) fn insert_all(&mut self, rows: &mut [u32]) -> usize {
+        let mut kept = 0;
+        if self.words.len() > FILL_WORDS_MAX {
+            for position in 0..rows.len() {
+                let row = rows[position];
+                rows[kept] = row;
+                kept += usize::from(self.insert(row));
+            }
+            return kept;
+        }
+        for position in 0..rows.len() {
+            let row = rows[position];
+            let (word, bit) = (&mut self.words[(row >> 6) as usize], 1_u64 << (row & 63));
+            rows[kept] = row;
+            kept += usize::from(*word & bit == 0);
+            *word |= bit;
+        }
+        kept
+    }
+
     /// Adds a row below the size given to `reset`; returns whether it was new.
     #[inline(always)]
     pub(crate) fn insert(&mut self, row: u32) -> bool {

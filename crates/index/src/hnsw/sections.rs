@@ -295,14 +295,8 @@ impl Adjacency for SealedGraph<'_> {
             Some(list) => gather_narrow(isa, list, visited.words32(), limit, out),
             None => isa.gather_unvisited(self.slots(0, row), visited.words32(), limit, out),
         };
-        let mut kept = 0;
         // A list that names a row twice (only a damaged one does) names it once here.
-        for position in 0..fresh {
-            let row = out[position];
-            out[kept] = row;
-            kept += usize::from(visited.insert(row));
-        }
-        kept
+        visited.insert_all(&mut out[..fresh])
     }
 
     #[inline(always)]

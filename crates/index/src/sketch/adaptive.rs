@@ -115,11 +115,7 @@ impl<I: Isa, A: Adjacency, C: CodeView> Op for Walk<'_, I, A, C> {
                 Some((number, _)) if hops < query.hops_max && !spent => {
                     frontier.expand(number);
                     hops += 1;
-                    let fresh = graph.gather(isa, frontier.row(number), visited, query.limit, next);
-                    for row in &next[..fresh] {
-                        computer.prefetch(*row);
-                    }
-                    fresh
+                    graph.gather(isa, frontier.row(number), visited, query.limit, next)
                 }
                 _ if waiting_rows == 0 => {
                     counters.stopped_early |= spent && candidate.is_some();
@@ -130,7 +126,7 @@ impl<I: Isa, A: Adjacency, C: CodeView> Op for Walk<'_, I, A, C> {
             // Estimated are the rows of the step before, whose sketches had this step to arrive.
             let rows = &waiting[..waiting_rows];
             let estimates = &mut estimates[..waiting_rows];
-            computer.estimate(rows, estimates);
+            computer.estimate_and_fetch(rows, estimates, &next[..gathered]);
             distances += waiting_rows as u64;
             // Below 1 a threshold stops the walk before the k-th is settled, but what is among the k nearest belongs in.
             let gate = query.gamma.max(1.0) * nearest.worst();

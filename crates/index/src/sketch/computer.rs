@@ -35,26 +35,41 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
     /// Estimates the squared distances to rows; `out` is as long as `rows`.
     #[inline(never)]
     pub(crate) fn estimate(&self, rows: &[u32], out: &mut [f32]) {
-        self.isa.run(Estimate { computer: self, rows, out });
+        self.estimate_and_fetch(rows, out, &[]);
+    }
+
+    /// Estimates the squared distances to rows, and asks for the sketches of the rows `ahead` in between: asked for all
+    /// at once they would fill the queue of reads and stop the core, which has this to do meanwhile.
+    #[inline(never)]
+    pub(crate) fn estimate_and_fetch(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
+        self.isa.run(Estimate { computer: self, rows, out, ahead });
     }
 
     #[inline(always)]
-    fn estimate_inline(&self, rows: &[u32], out: &mut [f32]) {
+    fn estimate_inline(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
         let Some(layout) = self.query.layout else { return };
         match (layout.bits(), layout.lines()) {
-            (CodeBits::Four, 1) => self.run::<FourBits, 1>(rows, out),
-            (CodeBits::Four, 2) => self.run::<FourBits, 2>(rows, out),
-            (CodeBits::Four, 3) => self.run::<FourBits, 3>(rows, out),
-            (CodeBits::Four, _) => self.run::<FourBits, 4>(rows, out),
-            (CodeBits::Seven, 1) => self.run::<SevenBits, 1>(rows, out),
-            (CodeBits::Seven, 2) => self.run::<SevenBits, 2>(rows, out),
-            (CodeBits::Seven, 3) => self.run::<SevenBits, 3>(rows, out),
-            (CodeBits::Seven, _) => self.run::<SevenBits, 4>(rows, out),
+            (CodeBits::Four, 1) => self.run::<FourBits, 1>(rows, out, ahead),
+            (CodeBits::Four, 2) => self.run::<FourBits, 2>(rows, out, ahead),
+            (CodeBits::Four, 3) => self.run::<FourBits, 3>(rows, out, ahead),
+            (CodeBits::Four, _) => self.run::<FourBits, 4>(rows, out, ahead),
+            (CodeBits::Seven, 1) => self.run::<SevenBits, 1>(rows, out, ahead),
+            (CodeBits::Seven, 2) => self.run::<SevenBits, 2>(rows, out, ahead),
+            (CodeBits::Seven, 3) => self.run::<SevenBits, 3>(rows, out, ahead),
+            (CodeBits::Seven, _) => self.run::<SevenBits, 4>(rows, out, ahead),
+        }
+    }
+
+    /// Asks for some sketches.
+    #[inline(always)]
+    fn fetch<const LINES: usize>(&self, rows: &[u32]) {
+        for row in rows {
+            self.isa.prefetch(&self.codes.sketch(*row)[..LINE * LINES], LINES);
         }
     }
 
     #[inline(always)]
-    fn run<B: Bits, const LINES: usize>(&self, rows: &[u32], out: &mut [f32]) {
+    fn run<B: Bits, const LINES: usize>(&self, rows: &[u32], out: &mut [f32], mut ahead: &[u32]) {
         let lanes = &self.query.lanes[..B::LANES_A_LINE * LINES];
         let mut block = Block { sums: [0; BLOCK_ROWS], added: [0.0; BLOCK_ROWS], factors: [0.0; BLOCK_ROWS] };
         for (rows, out) in rows.chunks(BLOCK_ROWS).zip(out.chunks_mut(BLOCK_ROWS)) {
@@ -62,6 +77,10 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
             for (four, rows) in fours.iter().enumerate() {
                 // Spelled out: a closure given to `map` is not always compiled into the loop.
                 let [a, b, c, d] = *rows;
+                if let Some((soon, later)) = ahead.split_at_checked(4) {
+                    self.fetch::<LINES>(soon);
+                    ahead = later;
+                }
                 let sketches = [
                     &self.codes.sketch(a)[..LINE * LINES],
                     &self.codes.sketch(b)[..LINE * LINES],
@@ -79,6 +98,7 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
             }
             block.finish(self.query, out);
         }
+        self.fetch::<LINES>(ahead);
     }
 }
 
@@ -125,6 +145,7 @@ struct Estimate<'a, I, C> {
     computer: &'a SketchComputer<'a, I, C>,
     rows: &'a [u32],
     out: &'a mut [f32],
+    ahead: &'a [u32],
 }
 
 impl<I: Isa, C: CodeView> Op for Estimate<'_, I, C> {
@@ -132,7 +153,7 @@ impl<I: Isa, C: CodeView> Op for Estimate<'_, I, C> {
 
     #[inline(always)]
     fn run<J: Isa>(self, _: J) {
-        self.computer.estimate_inline(self.rows, self.out);
+        self.computer.estimate_inline(self.rows, self.out, self.ahead);
     }
 }
 
@@ -218,7 +239,7 @@ impl<I: Isa, C: CodeView> Op for ScoreBatch<'_, I, C> {
         let mut estimates = [0.0_f32; BLOCK_ROWS];
         for rows in batch.chunks(BLOCK_ROWS) {
             let estimates = &mut estimates[..rows.len()];
-            computer.estimate_inline(rows, estimates);
+            computer.estimate_inline(rows, estimates, &[]);
             for (estimate, row) in estimates.iter().zip(rows) {
                 let key = pack(*estimate, *row);
                 fresh[kept] = key;

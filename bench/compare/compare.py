@@ -127,6 +127,14 @@ def take_turns(alive, ks, rounds, log):
     return failed
 
 
+# DVSE's own contenders: name, what it is, and how its bench is told.
+FORMS = {
+    "sealed": ("dvse", "the sealed segment, written to disk and mapped", []),
+    "growing": ("dvse_growing", "the segment as it grew, in memory, linked row by row", ["--growing"]),
+    "avx2": ("dvse_avx2", "the sealed segment with the instructions of AVX2 only", ["--isa", "avx2"]),
+}
+
+
 def dvse_builds(options):
     """All combinations of the values given."""
     pairs = [text.split("=", 1) for text in options.dvse_set or ["m=16,24,32"]]
@@ -151,9 +159,12 @@ def run(folder, options, save, log):
 
     notes = {}
     if options.dvse:
-        notes["dvse"] = "the sealed segment, written to disk and mapped"
         sweeps = lambda build, k: [[{"ef": ef} for ef in peers.efs(k)]]
-        add("dvse", dvse_builds(options), lambda build: engines.dvse(os.path.abspath(options.dvse), build, case), sweeps)
+        for form in ["sealed"] + (options.dvse_also.split(",") if options.dvse_also else []):
+            name, note, arguments = FORMS[form]
+            notes[name] = note
+            start = lambda build: engines.dvse(os.path.abspath(options.dvse), build, case, name, arguments)
+            add(name, dvse_builds(options), start, sweeps)
     for name in options.peers.split(",") if options.peers else []:
         try:
             peer = importlib.import_module(f"peers.{name}")
@@ -192,6 +203,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", help="folders that data.py made")
     parser.add_argument("--dvse", default="target/release/dvse", help="the binary; empty to leave DVSE out")
+    parser.add_argument("--dvse-also", metavar="FORM,FORM", help=f"beside the sealed segment: {', '.join(list(FORMS)[1:])}")
     parser.add_argument("--dvse-set", action="append", metavar="KEY=A,B", help="its grid, m=16,24,32 if left out")
     parser.add_argument("--peers", default=",".join(peers.NAMES))
     parser.add_argument("--k", default="10", help="such as 1,10,100")

@@ -126,8 +126,8 @@ def peer(name, build, case):
     return engine
 
 
-def dvse(binary, build, case):
-    """DVSE's sealed segment."""
+def dvse(binary, build, case, name="dvse", arguments=()):
+    """DVSE: its sealed segment, unless the arguments say otherwise."""
     command = [binary, "bench", "ann", "--serve", "--quiet", "--base", case["base"], "--queries", case["queries"]]
     command += ["--truth", case["truth"], "--metric", case["metric"], "--half", case["half"]]
     command += ["--build-threads", str(case["build_threads"]), "--k", str(case["k"])]
@@ -135,4 +135,4 @@ def dvse(binary, build, case):
     command += ["--repeat", "2"]
     for key, value in build.items():
         command += ["--set", f"{key}={value}"]
-    return Dvse("dvse", build, command)
+    return Dvse(name, build, command + list(arguments))

@@ -80,15 +80,15 @@ fn process_seconds() -> f64 {
 
 /// What is measured.
 enum Built {
-    Hnsw(SealedHnsw),
-    Ivf(SealedIvf),
+    Hnsw(Box<SealedHnsw>),
+    Ivf(Box<SealedIvf>),
 }
 
 impl Built {
     fn index(&self) -> &dyn AnnIndex {
         match self {
-            Built::Hnsw(index) => index,
-            Built::Ivf(index) => index,
+            Built::Hnsw(index) => &**index,
+            Built::Ivf(index) => &**index,
         }
     }
 
@@ -98,11 +98,11 @@ impl Built {
         match self {
             Built::Hnsw(index) => {
                 let prefetch = Prefetch { rows_ahead: a, lines: b };
-                Built::Hnsw(index.with_traversal(Traversal { expansions: c, prefetch }))
+                Built::Hnsw(Box::new(index.with_traversal(Traversal { expansions: c, prefetch })))
             }
             Built::Ivf(index) => {
                 let probing = Probing { rows_per_candidate: a as u32, lists: b as u32, rerank: c as u32 };
-                Built::Ivf(index.with_probing(probing))
+                Built::Ivf(Box::new(index.with_probing(probing)))
             }
         }
     }
@@ -215,9 +215,12 @@ fn main() {
     let index = match text("index", "hnsw").as_str() {
         "hnsw" => {
             let index = SealedHnsw::open(&sections, rows, metric).unwrap();
-            Built::Hnsw(index.with_traversal(traversal(&options)))
+            Built::Hnsw(Box::new(index.with_traversal(traversal(&options))))
         }
-        _ => Built::Ivf(SealedIvf::open(&sections, rows, metric).unwrap().with_probing(probing(&options))),
+        _ => {
+            let index = SealedIvf::open(&sections, rows, metric).unwrap();
+            Built::Ivf(Box::new(index.with_probing(probing(&options))))
+        }
     };
     let mut run = Run { index, bits, queries, truth, k, passes: number("passes", 1) };
     if options.contains_key("serve") {

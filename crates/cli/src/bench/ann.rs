@@ -40,6 +40,9 @@ pub struct AnnArguments {
     /// What walks over a graph read: sketch or none.
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, default_value_t = QuantizationName::Sketch)]
     pub quantize: QuantizationName,
+    /// Search the segment as it grew, in memory, instead of sealed and mapped.
+    #[arg(long)]
+    pub growing: bool,
     /// Candidates a search keeps.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "16,32,64,128,256")]
     pub ef: Vec<u32>,
@@ -122,7 +125,11 @@ pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
     for spec in specs {
         let config = arguments.run.config(level);
         let recipe = Recipe { spec, metric: inputs.metric, fields: &[], config };
-        let built = recipe.build(&inputs.base, &all, &|_| Payload::default(), &board)?;
+        let built = if arguments.growing {
+            recipe.grow(&inputs.base, &all, &board)?
+        } else {
+            recipe.build(&inputs.base, &all, &|_| Payload::default(), &board)?
+        };
         let lists = match inputs.lists.take() {
             Some(lists) => lists,
             None => {

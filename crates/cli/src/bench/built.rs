@@ -34,7 +34,7 @@ pub struct Recipe<'a> {
 
 /// A collection and what it took to make.
 pub struct Built {
-    /// The collection: one sealed segment. Points have the numbers of their rows as ids.
+    /// The collection: one segment. Points have the numbers of their rows as ids.
     pub collection: EmbeddedCollection,
     /// How it was built.
     pub spec: IndexSpec,
@@ -47,6 +47,15 @@ pub struct Built {
     /// Bytes of them that the index takes beside the vectors: what a search needs in memory.
     pub index_bytes: u64,
     _folder: Folder,
+}
+
+/// What the segment is when it is searched.
+#[derive(Clone, Copy)]
+enum Form {
+    /// In memory, linked row by row.
+    Growing,
+    /// In files, mapped.
+    Sealed,
 }
 
 /// Points in one entry of the log.
@@ -68,6 +77,25 @@ impl Recipe<'_> {
     /// The disk refuses, or there is no memory.
     pub fn build(
         &self,
+        base: &Matrix,
+        rows: &[usize],
+        payload: &dyn Fn(usize) -> Payload,
+        board: &Board,
+    ) -> Result<Built> {
+        self.make(Form::Sealed, base, rows, payload, board)
+    }
+
+    /// Writes some rows of a matrix and links them in the order they came, as they stay until their segment is full.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn grow(&self, base: &Matrix, rows: &[usize], board: &Board) -> Result<Built> {
+        self.make(Form::Growing, base, rows, &|_| Payload::default(), board)
+    }
+
+    fn make(
+        &self,
+        form: Form,
         base: &Matrix,
         rows: &[usize],
         payload: &dyn Fn(usize) -> Payload,
@@ -99,9 +127,14 @@ impl Recipe<'_> {
             true
         })?;
         task.finish();
-        collection.close()?;
-        drop(collection);
-        let collection = EmbeddedCollection::open_in(&dir, "bench", self.config.clone())?;
+        let collection = match form {
+            Form::Growing => collection,
+            Form::Sealed => {
+                collection.close()?;
+                drop(collection);
+                EmbeddedCollection::open_in(&dir, "bench", self.config.clone())?
+            }
+        };
         let build_s = started.elapsed().as_secs_f64();
         let build_cpu_s = clock::process_time().saturating_sub(cpu).as_secs_f64();
         let status = collection.status();

@@ -9,6 +9,9 @@ use crate::visited::VisitedSet;
 /// A slot that holds no neighbour. It is above every row, so "below the limit" tests for both at once.
 pub(crate) const EMPTY: u32 = u32::MAX;
 
+/// Slots read before they are tested together.
+const READ_TOGETHER: usize = 32;
+
 /// One neighbour slot: plain in a sealed graph, atomic in a growing one.
 pub(crate) trait Slot {
     fn get(&self) -> u32;
@@ -60,21 +63,22 @@ pub(crate) trait Adjacency: Sync {
     #[inline(always)]
     fn gather<I: Isa>(
         &self,
-        _isa: I,
+        isa: I,
         row: u32,
         visited: &mut VisitedSet,
         limit: u32,
         out: &mut [u32],
     ) -> usize {
-        let mut kept = 0;
-        for slot in self.slots(0, row) {
-            let neighbour = slot.get();
-            if neighbour < limit {
-                out[kept] = neighbour;
-                kept += usize::from(visited.insert(neighbour));
+        let mut fresh = 0;
+        for slots in self.slots(0, row).chunks(READ_TOGETHER) {
+            let mut ids = [EMPTY; READ_TOGETHER];
+            for (id, slot) in ids.iter_mut().zip(slots) {
+                *id = slot.get();
             }
+            fresh += isa.gather_unvisited(&ids[..slots.len()], visited.words32(), limit, &mut out[fresh..]);
         }
-        kept
+        // A list that names a row twice (while it is written, or damaged) names it once here.
+        visited.insert_all(&mut out[..fresh])
     }
 
     /// Asks for the layer 0 slots of a row.

@@ -159,7 +159,7 @@ def run(folder, options, save, log):
 
     notes = {}
     if options.dvse:
-        sweeps = lambda build, k: [[{"ef": ef} for ef in peers.efs(k)]]
+        sweeps = lambda build, k: [[{"ef": ef} for ef in peers.efs(k, 0.4)]]
         for form in ["sealed"] + (options.dvse_also.split(",") if options.dvse_also else []):
             name, note, arguments = FORMS[form]
             notes[name] = note

@@ -25,12 +25,13 @@ NAMES = (
     "voyager",
 )
 
-EFS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
+EFS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
 
 
-def efs(k):
-    """The widths of the candidate list that every graph is asked with."""
-    return [ef for ef in EFS if ef >= k and ef <= max(768, 4 * k)]
+def efs(k, least=1.0):
+    """The widths of the candidate list that every graph is asked with. `least`, in parts of k: DVSE takes fewer than k,
+    which means to stop early; the others do not."""
+    return [ef for ef in EFS if ef >= least * k and ef <= max(768, 4 * k)]
 
 
 def lists_near(rows):

@@ -23,6 +23,7 @@
 
 mod ann;
 mod candidates;
+mod coded;
 mod computer;
 mod flat;
 mod graph;
@@ -40,6 +41,7 @@ mod visited;
 
 pub use ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 pub use candidates::ROWS_MAX;
+pub use coded::RowCodes;
 pub use computer::Prefetch;
 pub use flat::FlatIndex;
 pub use graph::beam_search::Traversal;

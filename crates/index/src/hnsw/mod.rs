@@ -10,6 +10,7 @@ mod link;
 mod link_sketch;
 mod params;
 mod sealed;
+mod sealed_codes;
 mod search;
 mod sections;
 

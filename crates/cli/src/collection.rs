@@ -132,8 +132,8 @@ pub struct IndexArguments {
     /// Candidates an insertion into a graph considers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
     pub ef_construct: Option<u32>,
-    /// What walks over a graph read: sketch or none.
-    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
+    /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
+    #[arg(long, value_name = "NAME")]
     pub quantize: Option<QuantizationName>,
     /// Inverted lists; 0 for about √n.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
@@ -156,9 +156,11 @@ impl IndexArguments {
         parts.retain(|(_, part)| !part.is_empty());
         let mut parts: Vec<_> = parts.into_iter().map(|(key, part)| (key, Value::Object(part))).collect();
         parts.extend(self.quantize.map(|quantization| {
-            let part = match quantization {
-                QuantizationName::None => json!({"none": {}}),
-                QuantizationName::Sketch => json!({"sketch": {}}),
+            let part = match quantization.0 {
+                dvse_types::Quantization::None => json!({"none": {}}),
+                dvse_types::Quantization::Sketch => json!({"sketch": {}}),
+                dvse_types::Quantization::Scalar8 => json!({"sq8": {}}),
+                dvse_types::Quantization::RaBitQ { bits } => json!({"rabitq": {"bits": bits}}),
             };
             ("quantization_config", part)
         }));
@@ -167,20 +169,45 @@ impl IndexArguments {
 }
 
 /// What a search in a graph reads of a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum QuantizationName {
-    /// The whole vector.
-    None,
-    /// A sketch of one or two cache lines.
-    Sketch,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuantizationName(pub dvse_types::Quantization);
+
+impl std::str::FromStr for QuantizationName {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<QuantizationName, String> {
+        use dvse_types::Quantization;
+        let bits = |bits: &str| {
+            let bits = bits.parse().ok().filter(|bits| Quantization::RABITQ_BITS.contains(bits));
+            bits.map(|bits| Quantization::RaBitQ { bits })
+        };
+        let found = match text {
+            "none" => Some(Quantization::None),
+            "sketch" => Some(Quantization::Sketch),
+            "sq8" => Some(Quantization::Scalar8),
+            other => other.strip_prefix("rabitq:").and_then(bits),
+        };
+        found.map(QuantizationName).ok_or_else(|| {
+            "it must be sketch, sq8, rabitq:1, rabitq:2, rabitq:4, rabitq:8 or none".to_owned()
+        })
+    }
 }
 
 impl QuantizationName {
     /// As the engine calls it.
     pub fn quantization(self) -> dvse_types::Quantization {
-        match self {
-            QuantizationName::None => dvse_types::Quantization::None,
-            QuantizationName::Sketch => dvse_types::Quantization::Sketch,
+        self.0
+    }
+}
+
+impl std::fmt::Display for QuantizationName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use dvse_types::Quantization;
+        match self.0 {
+            Quantization::None => f.write_str("none"),
+            Quantization::Sketch => f.write_str("sketch"),
+            Quantization::Scalar8 => f.write_str("sq8"),
+            Quantization::RaBitQ { bits } => write!(f, "rabitq:{bits}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From the index a collection asks for to the one that is built, and whether a segment has it.
 
-use dvse_index::{AnnIndex, HnswParams, IndexParams, IvfParams};
+use dvse_index::{AnnIndex, HnswParams, IndexParams, IvfParams, RowCodes};
 use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec, Quantization};
 
 use crate::segment::VectorsRef;
@@ -19,8 +19,14 @@ fn graph_params(spec: &HnswSpec, layers: bool) -> HnswParams {
     // Graphs of fewer than four links a layer fall apart; the schema allows two for compatibility.
     let m = u16::try_from(spec.m.clamp(4, 128)).unwrap_or(128);
     let ef_construction = u16::try_from(spec.ef_construction.clamp(1, 4096)).unwrap_or(4096);
-    let sketches = spec.quantization == Quantization::Sketch;
-    HnswParams { m, ef_construction, layers, sketches, ..HnswParams::default() }
+    // Rows that get other codes when they are sealed are linked by sketches all the same.
+    let sketches = spec.quantization != Quantization::None;
+    let codes = match spec.quantization {
+        Quantization::None | Quantization::Sketch => None,
+        Quantization::Scalar8 => Some(RowCodes::Scalar8),
+        Quantization::RaBitQ { bits } => Some(RowCodes::RaBitQ { bits }),
+    };
+    HnswParams { m, ef_construction, layers, sketches, codes, ..HnswParams::default() }
 }
 
 fn list_params(spec: &IvfPqSpec, dim: usize) -> IvfParams {

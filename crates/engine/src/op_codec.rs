@@ -353,6 +353,8 @@ pub(crate) fn encode_index(out: &mut FieldWriter, index: &IndexSpec) {
             out.u8(match spec.quantization {
                 Quantization::None => 0,
                 Quantization::Sketch => 1,
+                Quantization::Scalar8 => 2,
+                Quantization::RaBitQ { bits } => RABITQ_TAG + bits,
             });
         }
         IndexSpec::IvfPq(spec) => {
@@ -388,11 +390,18 @@ pub(crate) fn decode_index(from: &mut FieldReader<'_>) -> Result<IndexSpec, Deco
     })
 }
 
+/// What is added to the bits of `RaBitQ` codes.
+const RABITQ_TAG: u8 = 16;
+
 fn decode_quantization(from: &mut FieldReader<'_>) -> Result<Quantization, DecodeError> {
     let offset = from.offset();
     Ok(match from.u8("a quantization")? {
         0 => Quantization::None,
         1 => Quantization::Sketch,
+        2 => Quantization::Scalar8,
+        got if Quantization::RABITQ_BITS.contains(&got.wrapping_sub(RABITQ_TAG)) => {
+            Quantization::RaBitQ { bits: got - RABITQ_TAG }
+        }
         got => return Err(DecodeError::Tag { what: "a quantization", offset, got: got.into() }),
     })
 }

@@ -284,6 +284,7 @@ fn build_hnsw(options: &Options, rows: Rows, metric: Metric, pool: &rayon::Threa
         layers: number_of(options, "layers", 1) != 0,
         sketches: number_of(options, "sketches", 1) != 0,
         traversal: traversal(options),
+        codes: None,
     };
     let (n, dim) = (rows.len(), rows.dim());
     let growing = GrowingHnsw::new(rows, n, metric, params).unwrap();

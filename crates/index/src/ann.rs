@@ -1,6 +1,6 @@
 //! What every index can do.
 
-use dvse_types::Metric;
+use dvse_types::{Metric, Rescore};
 
 use crate::hnsw::SealedHnsw;
 use crate::kinds::IndexParams;
@@ -36,13 +36,26 @@ pub struct SearchParams {
     pub lists: u32,
     /// Rows of inverted lists compared exactly; 0: as the index does, by `ef`. A graph ignores it.
     pub rerank: u32,
+    /// Read whole rows where there are codes of them: inverted lists, which have nothing else, scan all rows then.
+    pub whole_rows: bool,
+    /// Which of the rows found by their codes are compared exactly.
+    pub rescore: Rescore,
 }
 
 impl SearchParams {
     /// Asks for `k` neighbours with a beam of `ef` and no bound on the work.
     #[must_use]
     pub fn new(k: usize, ef: usize) -> SearchParams {
-        SearchParams { k, ef, max_distances: u64::MAX, bound: f32::INFINITY, lists: 0, rerank: 0 }
+        SearchParams {
+            k,
+            ef,
+            max_distances: u64::MAX,
+            bound: f32::INFINITY,
+            lists: 0,
+            rerank: 0,
+            whole_rows: false,
+            rescore: Rescore::Usual,
+        }
     }
 }
 

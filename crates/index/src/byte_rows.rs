@@ -151,6 +151,12 @@ impl<'a, I: Isa, V: VectorView, K: Kernel> ExactRows<'a, I, V, K> {
         ExactRows { isa, floats: RowComputer::new(isa, kernel, query, rows), bytes }
     }
 
+    /// The same where rows are not kept as bytes.
+    #[inline(always)]
+    pub(crate) fn by_floats(isa: I, kernel: K, query: &'a [f32], rows: &'a V) -> ExactRows<'a, I, V, K> {
+        ExactRows { isa, floats: RowComputer::new(isa, kernel, query, rows), bytes: None }
+    }
+
     /// As [`DistanceComputer::score_batch`] without a bound; `prefetch` is for floats.
     pub(crate) fn score_batch(&self, batch: &[u32], fresh: &mut Vec<u64>, prefetch: Prefetch) {
         match self.bytes {

@@ -33,8 +33,9 @@ impl IndexParams {
     pub fn builds_same(&self, other: &IndexParams) -> bool {
         match (self, other) {
             (IndexParams::Graph(one), IndexParams::Graph(other)) => {
-                let shape =
-                    |params: &HnswParams| (params.m, params.ef_construction, params.layers, params.sketches);
+                let shape = |params: &HnswParams| {
+                    (params.m, params.ef_construction, params.layers, params.sketches, params.codes)
+                };
                 shape(one) == shape(other)
             }
             (IndexParams::Lists(one), IndexParams::Lists(other)) => {

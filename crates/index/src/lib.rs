@@ -24,6 +24,7 @@
 mod ann;
 mod byte_rows;
 mod candidates;
+mod coded;
 mod computer;
 mod flat;
 mod graph;
@@ -41,6 +42,7 @@ mod visited;
 
 pub use ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 pub use candidates::ROWS_MAX;
+pub use coded::RowCodes;
 pub use computer::Prefetch;
 pub use flat::FlatIndex;
 pub use graph::beam_search::Traversal;

@@ -39,5 +39,5 @@ pub use schema::{
     CODES_MAX, CollectionSchema, FieldKind, HnswSpec, IndexSpec, InvalidSchema, IvfPqSpec,
     PAYLOAD_INDEXES_MAX, Quantization, VECTOR_FIELDS_MAX, VectorParams,
 };
-pub use search::{FacetCount, Hit, SearchParams, SearchRequest, SearchResult, SearchStats};
+pub use search::{FacetCount, Hit, Rescore, SearchParams, SearchRequest, SearchResult, SearchStats};
 pub use vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX, NamedVectors, VectorName};

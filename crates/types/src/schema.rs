@@ -84,6 +84,18 @@ pub enum Quantization {
     /// A sketch: one or two cache lines that hold the directions in which the rows of the segment vary most.
     #[default]
     Sketch,
+    /// 8 bits a value, with a scale and an offset of each vector's own.
+    Scalar8,
+    /// `RaBitQ` (Gao and Long 2024): a few bits a value of the vector turned at random.
+    RaBitQ {
+        /// Bits a value: 1, 2, 4 or 8.
+        bits: u8,
+    },
+}
+
+impl Quantization {
+    /// The numbers of bits that [`Quantization::RaBitQ`] may have.
+    pub const RABITQ_BITS: [u8; 4] = [1, 2, 4, 8];
 }
 
 impl Default for HnswSpec {

@@ -30,6 +30,23 @@ pub struct SearchParams {
     pub nprobe: Option<usize>,
     /// Compare with every vector: recall 1, whatever it costs.
     pub exact: bool,
+    /// Read whole vectors where the index would read codes of them. Inverted lists have nothing else: they compare with
+    /// every vector.
+    pub ignore_codes: bool,
+    /// Which of the rows found by their codes are compared exactly.
+    pub rescore: Rescore,
+}
+
+/// Which of the rows that a search found by their codes are compared exactly. Distances returned are exact in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rescore {
+    /// Those whose code leaves a chance that they are among the nearest.
+    #[default]
+    Usual,
+    /// Only those returned: their codes alone choose them.
+    Chosen,
+    /// The usual ones, and at least so many of the best by code.
+    AtLeast(usize),
 }
 
 /// A point and how far it is from the query.

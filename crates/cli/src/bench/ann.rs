@@ -37,8 +37,8 @@ pub struct AnnArguments {
     /// Parameters of the index: one is built for each combination.
     #[arg(long, value_name = "KEY=N,N,...")]
     pub set: Vec<String>,
-    /// What walks over a graph read: sketch or none.
-    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true, default_value_t = QuantizationName::Sketch)]
+    /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
+    #[arg(long, value_name = "NAME", default_value = "sketch")]
     pub quantize: QuantizationName,
     /// Search the segment as it grew, in memory, instead of sealed and mapped.
     #[arg(long)]

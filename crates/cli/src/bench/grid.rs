@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dvse_types::{IndexSpec, Quantization};
 use serde_json::{Value, json};
 
-use crate::collection::IndexName;
+use crate::collection::{IndexName, QuantizationName};
 use crate::failure::{Failure, Result};
 
 /// All combinations of the values given, in the order in which they were given; a key given again replaces the
@@ -79,8 +79,8 @@ pub fn shown(spec: &IndexSpec) -> Value {
                 "ef_construction": graph.ef_construction,
                 "full_scan_rows": graph.full_scan_rows,
             });
-            if graph.quantization == Quantization::None {
-                shown["quantization"] = json!("none");
+            if graph.quantization != Quantization::Sketch {
+                shown["quantization"] = json!(QuantizationName(graph.quantization).to_string());
             }
             shown
         }

@@ -64,6 +64,9 @@ fn everything() -> WriteBatch {
             set_index(IndexSpec::Hnsw(graph(Quantization::Sketch))),
             set_index(IndexSpec::Hnsw(graph(Quantization::None))),
             set_index(IndexSpec::Nsw(graph(Quantization::Sketch))),
+            set_index(IndexSpec::Hnsw(graph(Quantization::Scalar8))),
+            set_index(IndexSpec::Hnsw(graph(Quantization::RaBitQ { bits: 1 }))),
+            set_index(IndexSpec::Nsw(graph(Quantization::RaBitQ { bits: 8 }))),
             set_index(IndexSpec::IvfPq(IvfPqSpec { nprobe: 7, ..IvfPqSpec::default() })),
         ],
     }

@@ -4,7 +4,7 @@ mod per_segment;
 mod project;
 mod scratch_pool;
 
-use dvse_types::{Hit, IndexSpec, IvfPqSpec, Metric, PointId, SearchRequest, SearchResult};
+use dvse_types::{Hit, IndexSpec, IvfPqSpec, Metric, PointId, Rescore, SearchRequest, SearchResult};
 
 use crate::filter::{CompiledFilter, Node};
 use crate::view::{SearchError, ViewState};
@@ -56,11 +56,18 @@ pub(crate) fn search(
         query: &query,
         k: limit.saturating_add(exclude.len()),
         // A width that was asked for may be below the limit: the walk then stops early, and the answer is no shorter.
-        ef: request.params.ef_search.unwrap_or(EF_SEARCH_DEFAULT.max(limit)).clamp(1, points),
+        ef: match request.params.rescore {
+            Rescore::AtLeast(rows) => rows,
+            Rescore::Usual | Rescore::Chosen => 0,
+        }
+        .max(request.params.ef_search.unwrap_or(EF_SEARCH_DEFAULT.max(limit)))
+        .clamp(1, points),
         exact: request.params.exact,
         full_scan_rows: params.index.full_scan_rows(),
         nprobe: request.params.nprobe.unwrap_or(lists.nprobe),
         rerank: lists.rerank,
+        ignore_codes: request.params.ignore_codes,
+        rescore: request.params.rescore,
         filter: filter.as_ref(),
     };
     let mut scratch = scratches.take();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use dvse_index::{AnnIndex, IndexParams, Neighbor, RowSet, Scratch, SearchParams, SearchStats};
-use dvse_types::{Hit, SearchResult};
+use dvse_types::{Hit, Rescore, SearchResult};
 
 use crate::filter::{CompiledFilter, FilterPlan, Matcher, PlanFacts};
 use crate::live_rows::count_ones;
@@ -22,6 +22,9 @@ pub(crate) struct SegmentQuery<'a> {
     /// Inverted lists looked into, and rows of them compared exactly; 0: by `ef`.
     pub(crate) nprobe: usize,
     pub(crate) rerank: usize,
+    /// Whole vectors are read, and which of those found by their codes are compared exactly.
+    pub(crate) ignore_codes: bool,
+    pub(crate) rescore: Rescore,
     pub(crate) filter: Option<&'a CompiledFilter>,
 }
 
@@ -83,12 +86,14 @@ impl SegmentQuery<'_> {
         let graph = if self.exact { None } else { vectors.graph };
         if let Some(graph) = graph {
             let bound = self.bound(result);
-            let codes = graph.has_codes();
+            let (whole_rows, rescore) = (self.ignore_codes, self.rescore);
+            let codes = graph.has_codes() && !whole_rows;
             let mut plan = self.plan(graph, passing, visible, bound);
             if let FilterPlan::InGraph { max_distances } = plan {
                 let as_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
                 let (lists, rerank) = (as_u32(self.nprobe), as_u32(self.rerank));
-                let params = SearchParams { k, ef: self.ef, max_distances, bound, lists, rerank };
+                let params =
+                    SearchParams { k, ef: self.ef, max_distances, bound, lists, rerank, whole_rows, rescore };
                 let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
                 add(result, &walked);
                 if !walked.stopped_early {
@@ -102,7 +107,7 @@ impl SegmentQuery<'_> {
                 plan = if codes { FilterPlan::Coded } else { FilterPlan::Exhaustive };
             }
             if plan == FilterPlan::Coded {
-                let params = SearchParams { bound, ..SearchParams::new(k, self.ef) };
+                let params = SearchParams { bound, rescore, ..SearchParams::new(k, self.ef) };
                 if let Some(scanned) = graph.scan(self.query, &params, set, scratch, &mut found)? {
                     add(result, &scanned);
                     self.add_tail(vectors, scanned.covered..visible, k, set, scratch, &mut found, result)?;

@@ -46,7 +46,12 @@ fn graph(full_scan_rows: usize, ef_construction: usize) -> HnswSpec {
 /// An index of any kind, of parameters that suit a few rows.
 fn random_index(rng: &mut Rng) -> IndexSpec {
     let full_scan_rows = rng.below(10) as usize;
-    let quantization = if rng.chance(3) { Quantization::None } else { Quantization::Sketch };
+    let quantization = match rng.below(8) {
+        0 | 1 => Quantization::None,
+        2 => Quantization::Scalar8,
+        3 => Quantization::RaBitQ { bits: Quantization::RABITQ_BITS[rng.below(4) as usize] },
+        _ => Quantization::Sketch,
+    };
     let spec = HnswSpec { m: 4 + rng.below(4) as usize, quantization, ..graph(full_scan_rows, 16) };
     match rng.below(4) {
         0 => IndexSpec::Flat,

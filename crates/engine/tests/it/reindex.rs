@@ -26,7 +26,7 @@ fn lists(lists: usize) -> IvfPqSpec {
 }
 
 /// Each kind follows another, and so do other parameters of a kind.
-fn changes() -> [IndexSpec; 8] {
+fn changes() -> [IndexSpec; 11] {
     [
         IndexSpec::IvfPq(lists(0)),
         IndexSpec::Nsw(graph(8)),
@@ -34,6 +34,9 @@ fn changes() -> [IndexSpec; 8] {
         IndexSpec::Hnsw(graph(12)),
         IndexSpec::Hnsw(graph(8)),
         IndexSpec::Hnsw(HnswSpec { quantization: Quantization::None, ..graph(8) }),
+        IndexSpec::Hnsw(HnswSpec { quantization: Quantization::Scalar8, ..graph(8) }),
+        IndexSpec::Hnsw(HnswSpec { quantization: Quantization::RaBitQ { bits: 1 }, ..graph(8) }),
+        IndexSpec::Nsw(HnswSpec { quantization: Quantization::RaBitQ { bits: 4 }, ..graph(8) }),
         IndexSpec::IvfPq(lists(9)),
         IndexSpec::Hnsw(graph(8)),
     ]

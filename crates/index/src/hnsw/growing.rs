@@ -358,6 +358,8 @@ impl AnnIndex for GrowingHnsw {
         let entries = sketches.map(GrowingSketches::entries);
         let codes = sketches.map(GrowingSketches::codes);
         let sketched = sketched(entry, sketches, entries.as_deref(), codes.as_ref());
+        let sketched =
+            sketched.filter(|_| !params.whole_rows).map(|sketched| sketched.rescoring(params.rescore));
         with_rows!(&self.rows, rows => {
             self.target(entry, rows).search(query, params, set, sketched.as_ref(), scratch, out)
         })
@@ -397,6 +399,12 @@ impl AnnIndex for GrowingHnsw {
         }
         sections::write(&self.graph, self.metric, self.rows.dim(), &self.params, sink)?;
         let linked = self.graph.linked();
+        if let Some(codes) = self.params.codes {
+            return with_rows!(&self.rows, rows => {
+                let (metric, seed, level) = (self.metric, self.params.seed, self.level);
+                crate::coded::sections::write(codes, metric, seed, level, rows, linked, sink)
+            });
+        }
         let Some(sketches) = self.sketches.get().filter(|_| linked > 0) else { return Ok(()) };
         with_rows!(&self.rows, rows => sketches.raise_linked_norm(rows, linked));
         // Those that searches begin at now, so that the index answers the same when it is opened again.

@@ -11,6 +11,7 @@ mod link_sketch;
 mod narrow;
 mod params;
 mod sealed;
+mod sealed_codes;
 mod search;
 mod sections;
 

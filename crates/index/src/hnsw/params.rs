@@ -1,5 +1,6 @@
 //! What a graph is built with.
 
+use crate::coded::RowCodes;
 use crate::graph::beam_search::Traversal;
 
 /// The parameters of a graph. They are fixed when it is made and kept with it.
@@ -22,6 +23,9 @@ pub struct HnswParams {
     /// Whether rows are searched through sketches, a cache line or two each, and compared exactly only at the end.
     /// Without, every comparison reads a whole row.
     pub sketches: bool,
+    /// Codes that a sealed graph is searched by in place of sketches. A growing one is linked and searched by sketches
+    /// all the same: rows get their codes when the index is kept.
+    pub codes: Option<RowCodes>,
     /// How traversals feed the machine.
     pub traversal: Traversal,
 }
@@ -36,6 +40,7 @@ impl Default for HnswParams {
             seed: 0,
             layers: true,
             sketches: true,
+            codes: None,
             traversal: Traversal::default(),
         }
     }
@@ -73,6 +78,10 @@ impl HnswParams {
             if !(got >= min && got <= max) {
                 return Err(HnswParamsError { name, got, min, max });
             }
+        }
+        if let Some(RowCodes::RaBitQ { bits }) = self.codes.filter(|codes| !codes.is_known()) {
+            // 3, 5, 6 and 7 are within the range and not there either.
+            return Err(HnswParamsError { name: "codes.bits", got: bits.into(), min: 1.0, max: 8.0 });
         }
         Ok(())
     }

@@ -4,10 +4,12 @@ use dvse_simd::Level;
 use dvse_types::Metric;
 
 use super::params::HnswParams;
+use super::sealed_codes::CodedTarget;
 use super::search::{SketchTarget, Target};
 use super::sections::{GraphSections, SealedGraph};
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::byte_rows::ByteRows;
+use crate::coded::sections::CodedRows;
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Traversal;
 use crate::graph::reach::count_reachable;
@@ -32,6 +34,7 @@ pub struct SealedHnsw {
     sketches: Option<SketchSections>,
     /// The rows once more, where they are whole numbers of a byte.
     bytes: Option<ByteRows>,
+    codes: Option<Box<CodedRows>>,
 }
 
 impl SealedHnsw {
@@ -67,8 +70,9 @@ impl SealedHnsw {
         }
         let sketches = SketchSections::open(source, view.dim(), view.len())?;
         let bytes = ByteRows::open(source, view.dim(), view.len())?;
+        let codes = CodedRows::open(source, metric, view.dim(), view.len())?.map(Box::new);
         let (level, traversal) = (dvse_simd::detect(), Traversal::default());
-        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches, bytes })
+        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches, codes, bytes })
     }
 
     /// Uses the kernels of another instruction set (or the best available one below it).
@@ -92,7 +96,8 @@ impl SealedHnsw {
     /// What it was built with.
     #[must_use]
     pub fn params(&self) -> HnswParams {
-        self.sections.params()
+        let codes = self.codes.as_deref().map(|codes| codes.coder().codes());
+        HnswParams { codes, ..self.sections.params() }
     }
 
     /// What its rows are coded by, if they are.
@@ -129,6 +134,11 @@ impl SealedHnsw {
             },
             encoded: self.sections.meta.rows,
         })
+    }
+
+    fn coded<'a>(&'a self, graph: &'a SealedGraph<'a>, rows: &'a MatrixView<'a>) -> Option<CodedTarget<'a>> {
+        let (metric, level, traversal) = (self.metric, self.level, self.traversal);
+        self.codes.as_deref().map(|coded| CodedTarget { graph, rows, coded, metric, level, traversal })
     }
 
     fn target<'a>(
@@ -172,13 +182,16 @@ impl AnnIndex for SealedHnsw {
     ) -> Result<SearchStats, SearchError> {
         let graph = self.sections.graph();
         let rows = self.rows.view();
-        let codes = self.sketches.as_ref().map(SketchSections::codes);
-        let sketched = self.sketched(codes.as_ref());
+        if let Some(coded) = self.coded(&graph, &rows).filter(|_| !params.whole_rows) {
+            return coded.search(query, params, set, scratch, out);
+        }
+        let codes = self.sketches.as_ref().map(SketchSections::codes).filter(|_| !params.whole_rows);
+        let sketched = self.sketched(codes.as_ref()).map(|sketched| sketched.rescoring(params.rescore));
         self.target(&graph, &rows).search(query, params, set, sketched.as_ref(), scratch, out)
     }
 
     fn has_codes(&self) -> bool {
-        self.sketches.is_some()
+        self.sketches.is_some() || self.codes.is_some()
     }
 
     fn as_hnsw(&self) -> Option<&SealedHnsw> {
@@ -195,6 +208,9 @@ impl AnnIndex for SealedHnsw {
     ) -> Result<Option<SearchStats>, SearchError> {
         let graph = self.sections.graph();
         let rows = self.rows.view();
+        if let Some(coded) = self.coded(&graph, &rows) {
+            return coded.scan(query, params, set, scratch, out);
+        }
         let codes = self.sketches.as_ref().map(SketchSections::codes);
         match self.sketched(codes.as_ref()) {
             Some(sketched) => self.target(&graph, &rows).scan(query, params, set, &sketched, scratch, out),
@@ -206,11 +222,14 @@ impl AnnIndex for SealedHnsw {
     fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
         self.sections.copy_to(sink)?;
         self.sketches.as_ref().map_or(Ok(()), |sketches| sketches.copy_to(sink))?;
+        self.codes.as_deref().map_or(Ok(()), |codes| codes.copy_to(sink))?;
         self.bytes.as_ref().map_or(Ok(()), |bytes| bytes.copy_to(sink))
     }
 
     fn index_bytes(&self) -> u64 {
         let sketches = self.sketches.as_ref().map_or(0, SketchSections::bytes);
-        self.sections.bytes() + sketches + self.bytes.as_ref().map_or(0, ByteRows::len_bytes)
+        let codes = self.codes.as_deref().map_or(0, CodedRows::bytes);
+        let bytes = self.bytes.as_ref().map_or(0, ByteRows::len_bytes);
+        self.sections.bytes() + sketches + codes + bytes
     }
 }

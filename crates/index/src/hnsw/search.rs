@@ -1,7 +1,7 @@
 //! One query over a layered graph, growing or sealed.
 
 use dvse_simd::{Isa, Level, Op, dispatch};
-use dvse_types::Metric;
+use dvse_types::{Metric, Rescore};
 
 use crate::ann::{Neighbor, SearchError, SearchParams, SearchStats};
 use crate::computer::{DistanceComputer, Kernel, RowComputer, with_kernel};
@@ -19,7 +19,7 @@ use crate::vectors::VectorView;
 
 /// For more neighbours than this a scan compares rows in full: keeping the k least estimates would cost more than is
 /// spared.
-const SCAN_K_MAX: usize = 512;
+pub(super) const SCAN_K_MAX: usize = 512;
 
 /// What a query is run against.
 pub(super) struct Target<'a, A, V> {
@@ -41,6 +41,14 @@ pub(super) struct SketchTarget<'a, C> {
 }
 
 impl<C> SketchTarget<'_, C> {
+    /// Compares exactly what is asked for: where only what codes choose, estimates are taken to have no noise.
+    pub(super) fn rescoring(mut self, rescore: Rescore) -> Self {
+        if rescore == Rescore::Chosen {
+            self.parts.tuning.noise = 0.0;
+        }
+        self
+    }
+
     /// Rows that a walk reaches.
     fn walked(&self, entry: Entry) -> u32 {
         if self.parts.entries.taken_from() == 0 { 0 } else { entry.limit }

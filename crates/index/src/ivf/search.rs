@@ -9,7 +9,7 @@
 //! A set so small that reading its rows costs no more than that is scanned exactly instead.
 
 use dvse_simd::{Isa, Level, Op, SCAN_ROWS, dispatch};
-use dvse_types::Metric;
+use dvse_types::{Metric, Rescore};
 
 use super::lists::{Lists, ROWS, Run};
 use super::params::Probing;
@@ -117,10 +117,18 @@ impl<L: Lists, V: VectorView> Target<'_, L, V> {
     fn plan(&self, params: &SearchParams, passing: u32) -> Option<Plan> {
         let most = passing as usize;
         let probing = self.probing.asked(params);
+        if params.whole_rows {
+            return None;
+        }
         let ef = params.ef.max(params.k).min(most);
         let rerank = match probing.rerank {
             0 => ef,
             fixed => (fixed as usize).max(params.k).min(most),
+        };
+        let rerank = match params.rescore {
+            Rescore::Usual => rerank,
+            Rescore::Chosen => params.k.min(most),
+            Rescore::AtLeast(rows) => rerank.max(rows.min(most)),
         };
         let share = passing as f32 / self.limit.max(1) as f32;
         let scan = match probing.lists {

@@ -7,6 +7,7 @@ use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::quantization::QuantizationBody;
 use crate::rest::fields::Unavailable;
 
 /// Makes a collection.
@@ -91,40 +92,6 @@ pub struct VectorDiffBody {
     pub _on_disk: Option<bool>,
     #[serde(rename = "memory")]
     pub _memory: Option<String>,
-}
-
-/// What a walk over a graph reads of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(from = "Value")]
-pub enum QuantizationBody {
-    /// As without saying anything: nothing said, or the dialect's `"Disabled"`.
-    Usual,
-    /// `{"sketch": {}}`, ours.
-    Sketch,
-    /// `{"none": {}}`, ours: whole rows.
-    None,
-    /// Anything else.
-    Unavailable,
-}
-
-impl From<Value> for QuantizationBody {
-    fn from(value: Value) -> Self {
-        let is_empty = |object: &Value| object.as_object().is_some_and(Map::is_empty);
-        match &value {
-            Value::Null => QuantizationBody::Usual,
-            Value::String(text) if text == "Disabled" => QuantizationBody::Usual,
-            Value::Object(object) => match object.iter().next() {
-                Some((key, inner)) if object.len() == 1 && key == "sketch" && is_empty(inner) => {
-                    QuantizationBody::Sketch
-                }
-                Some((key, inner)) if object.len() == 1 && key == "none" && is_empty(inner) => {
-                    QuantizationBody::None
-                }
-                _ => QuantizationBody::Unavailable,
-            },
-            _ => QuantizationBody::Unavailable,
-        }
-    }
 }
 
 /// The vector fields: the parameters of the unnamed one, or parameters by name.

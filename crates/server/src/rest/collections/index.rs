@@ -3,10 +3,11 @@
 //! The dialect knows one kind, a graph, which `hnsw_config` describes and `m: 0` leaves out. `index` and `ivf_pq_config`
 //! are ours. Each part can stand beside the vectors, for all of them, or within those of one field, which goes before.
 
-use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec, Quantization};
+use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec};
 use serde_json::{Value, json};
 
-use super::body::{HnswBody, IvfPqBody, QuantizationBody, ShownHnswBody};
+use super::body::{HnswBody, IvfPqBody, ShownHnswBody};
+use super::quantization::{self, QuantizationBody};
 use crate::error::RestError;
 
 /// The parts of a request that are about the index, at one of the two places.
@@ -19,7 +20,7 @@ pub struct IndexDiff<'a> {
     /// Parameters of inverted lists.
     pub ivf_pq: Option<&'a IvfPqBody>,
     /// What walks read.
-    pub quantization: Option<QuantizationBody>,
+    pub quantization: Option<&'a QuantizationBody>,
 }
 
 impl IndexDiff<'_> {
@@ -82,12 +83,8 @@ impl IndexDiff<'_> {
     fn change_quantization(self, index: &mut IndexSpec, common: bool) -> Result<(), RestError> {
         let quantization = match self.quantization {
             None | Some(QuantizationBody::Usual) => return Ok(()),
-            Some(QuantizationBody::Sketch) => Quantization::Sketch,
-            Some(QuantizationBody::None) => Quantization::None,
-            Some(QuantizationBody::Unavailable) => {
-                let what = "`quantization_config` other than {\"sketch\": {}} and {\"none\": {}}";
-                return Err(RestError::unsupported(what));
-            }
+            Some(QuantizationBody::As(quantization)) => *quantization,
+            Some(QuantizationBody::Refused(reason)) => return Err(RestError::unsupported(reason.clone())),
         };
         match index {
             IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => spec.quantization = quantization,
@@ -179,9 +176,7 @@ pub fn shown_ivf_pq(index: IndexSpec, dim: usize) -> Option<Value> {
 #[must_use]
 pub fn shown_quantization(index: IndexSpec) -> Option<Value> {
     match index {
-        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) if spec.quantization == Quantization::None => {
-            Some(json!({"none": {}}))
-        }
+        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => quantization::shown(spec.quantization),
         _ => None,
     }
 }

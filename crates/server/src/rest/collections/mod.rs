@@ -2,6 +2,7 @@
 
 mod body;
 mod index;
+mod quantization;
 mod read;
 mod show;
 
@@ -82,7 +83,7 @@ pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
         index: body.index.as_deref(),
         hnsw: body.hnsw_config.as_ref(),
         ivf_pq: body.ivf_pq_config.as_ref(),
-        quantization: body.quantization_config,
+        quantization: body.quantization_config.as_ref(),
     };
     let mut changed = (*schema).clone();
     let mut ops = Vec::new();
@@ -94,7 +95,7 @@ pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
                 index: own.index.as_deref(),
                 hnsw: own.hnsw_config.as_ref(),
                 ivf_pq: own.ivf_pq_config.as_ref(),
-                quantization: own.quantization_config,
+                quantization: own.quantization_config.as_ref(),
             };
             params.index = own.change(params.index, params.dim, false)?;
         }

@@ -32,7 +32,7 @@ pub fn read_schema(body: CreateBody) -> Result<CollectionSchema, RestError> {
         index: body.index.as_deref(),
         hnsw: body.hnsw_config.as_ref(),
         ivf_pq: body.ivf_pq_config.as_ref(),
-        quantization: body.quantization_config,
+        quantization: body.quantization_config.as_ref(),
     };
     let mut vectors = BTreeMap::new();
     for (name, params) in fields {
@@ -69,7 +69,7 @@ fn read_vector_params(body: VectorParamsBody, common: IndexDiff<'_>) -> Result<V
         index: body.index.as_deref(),
         hnsw: body.hnsw_config.as_ref(),
         ivf_pq: body.ivf_pq_config.as_ref(),
-        quantization: body.quantization_config,
+        quantization: body.quantization_config.as_ref(),
     };
     let index = common.change(IndexSpec::Hnsw(HnswSpec::default()), dim, true)?;
     let index = own.change(index, dim, false)?;

@@ -49,7 +49,7 @@ pub struct LookupBody {
     pub shard_key: Unavailable,
 }
 
-/// How to search; `nprobe` is ours. Parameters of quantization and of unindexed segments have nothing here to act on.
+/// How to search; `nprobe` is ours. What is said of unindexed segments has nothing here to act on.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParamsBody {
@@ -58,24 +58,23 @@ pub struct ParamsBody {
     pub exact: Option<bool>,
     #[serde(rename = "indexed_only")]
     pub _indexed_only: Option<bool>,
-    #[serde(rename = "quantization")]
-    pub _quantization: Option<QuantizationParamsBody>,
+    pub quantization: Option<QuantizationParamsBody>,
     #[serde(default)]
     pub acorn: Unavailable,
     #[serde(default)]
     pub idf: Unavailable,
 }
 
-/// How quantized vectors would be searched; vectors here are not quantized, so every choice gives the same answer.
-#[derive(Debug, Deserialize)]
+/// How quantized vectors are searched.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizationParamsBody {
-    #[serde(rename = "ignore")]
-    pub _ignore: Option<bool>,
-    #[serde(rename = "rescore")]
-    pub _rescore: Option<bool>,
-    #[serde(rename = "oversampling")]
-    pub _oversampling: Option<f64>,
+    /// Whether whole vectors are read instead of codes.
+    pub ignore: Option<bool>,
+    /// Whether candidates beyond those returned are compared exactly.
+    pub rescore: Option<bool>,
+    /// How many times as many points as are returned are compared exactly at least.
+    pub oversampling: Option<f64>,
 }
 
 /// What is asked.

@@ -52,7 +52,7 @@ fn answer(app: &App, view: &CollectionView, body: SearchBody, list: &mut PointLi
         filter: optional_filter(app, body.filter)?,
         exclude: Vec::new(),
         distance_max: None,
-        params: read_params(app, body.params)?,
+        params: read_params(app, body.params, limit.saturating_add(offset))?,
     };
     let projection = read_projection(body.with_payload, body.with_vector, false)?;
     search_into(view, &mut request, metric, offset, body.score_threshold, &projection, list)

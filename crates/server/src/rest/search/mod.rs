@@ -4,9 +4,9 @@ mod body;
 mod legacy;
 
 use dvse_engine::CollectionView;
-use dvse_types::{Metric, PointId, Projection, SearchParams, SearchRequest};
+use dvse_types::{Metric, PointId, Projection, Rescore, SearchParams, SearchRequest};
 
-use self::body::{NearestInput, ParamsBody, QueriesBody, QueryBody, QueryKind};
+use self::body::{NearestInput, ParamsBody, QuantizationParamsBody, QueriesBody, QueryBody, QueryKind};
 pub use self::legacy::{search, search_batch};
 use crate::app::App;
 use crate::error::RestError;
@@ -53,7 +53,7 @@ fn answer(app: &App, view: &CollectionView, body: QueryBody, list: &mut PointLis
     body.prefetch.refuse("prefetch")?;
     let limit = positive("limit", body.limit.unwrap_or(10))?;
     let offset = usize::try_from(body.offset.unwrap_or(0)).unwrap_or(usize::MAX);
-    let params = read_params(app, body.params)?;
+    let params = read_params(app, body.params, limit.saturating_add(offset))?;
     let filter = optional_filter(app, body.filter)?;
     let projection = read_projection(body.with_payload, body.with_vector, false)?;
     let field = body.using.unwrap_or_default();
@@ -158,7 +158,8 @@ fn embedded(
     Ok(documents.embed(&app.embedding)?.finish(pending))
 }
 
-fn read_params(app: &App, body: Option<ParamsBody>) -> Result<SearchParams, RestError> {
+/// `wanted` is how many points are to be found.
+fn read_params(app: &App, body: Option<ParamsBody>, wanted: usize) -> Result<SearchParams, RestError> {
     let Some(body) = body else { return Ok(SearchParams::default()) };
     body.acorn.refuse("params.acorn")?;
     body.idf.refuse("params.idf")?;
@@ -175,7 +176,31 @@ fn read_params(app: &App, body: Option<ParamsBody>) -> Result<SearchParams, Rest
         }
     };
     let nprobe = body.nprobe.map(|lists| positive("params.nprobe", lists)).transpose()?;
-    Ok(SearchParams { ef_search, nprobe, exact: body.exact.unwrap_or(false) })
+    let quantization = body.quantization.unwrap_or_default();
+    Ok(SearchParams {
+        ef_search,
+        nprobe,
+        exact: body.exact.unwrap_or(false),
+        ignore_codes: quantization.ignore.unwrap_or(false),
+        rescore: read_rescore(app, &quantization, wanted)?,
+    })
+}
+
+fn read_rescore(app: &App, body: &QuantizationParamsBody, wanted: usize) -> Result<Rescore, RestError> {
+    const FIELD: &str = "params.quantization.oversampling";
+    let Some(times) = body.oversampling else {
+        return Ok(if body.rescore == Some(false) { Rescore::Chosen } else { Rescore::Usual });
+    };
+    // Written so that NaN is refused.
+    if !(times >= 1.0 && times.is_finite()) {
+        let rule = "it must be a number from 1 on".to_owned();
+        return Err(RestError::OutOfRange { field: FIELD, got: times.to_string(), rule });
+    }
+    let (rows, max) = ((times * wanted as f64).ceil() as usize, app.config.limits.ef_max.max(wanted));
+    if rows > max {
+        return Err(RestError::AboveLimit { what: FIELD, got: rows, max, setting: Some("limits.ef_max") });
+    }
+    Ok(if body.rescore == Some(false) { Rescore::Chosen } else { Rescore::AtLeast(rows) })
 }
 
 /// The internal distance that no point within the threshold exceeds. It is a little too far, because distance and

@@ -1,0 +1,246 @@
+//! The sections of coded rows: a fixed header, the center and the rows.
+//!
+//! | section | element | count |
+//! |---|---|---|
+//! | `codes.meta` | [`Meta`], 64 bytes | 1 |
+//! | `codes.center` | f32 | dim, 0 for scalar codes |
+//! | `codes.rows` | codes and factors of a row | rows |
+//!
+//! All numbers are little-endian. What a row looks like is told in `docs/format/codes.md`.
+
+use dvse_simd::{Level, dispatch};
+use dvse_types::{Metric, turn};
+
+use super::coder::Encode;
+use super::{Coder, RowCodes};
+use crate::quant::rabitq::EncodeScratch;
+use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, metric_code};
+use crate::sketch::entries::Entries;
+use crate::vectors::VectorView;
+
+const META: &str = "codes.meta";
+const CENTER: &str = "codes.center";
+const ROWS: &str = "codes.rows";
+
+const MAGIC: u64 = u64::from_le_bytes(*b"DVSEcode");
+const VERSION: u32 = 1;
+
+const SCALAR8: u32 = 1;
+const RABITQ: u32 = 2;
+
+/// Rows coded between two offers ([`turn`]), and before they are handed to the sink.
+const ROWS_A_TURN: u32 = 32;
+
+/// The header.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Meta {
+    magic: u64,
+    version: u32,
+    metric: u32,
+    dim: u32,
+    rows: u32,
+    kind: u32,
+    bits: u32,
+    seed: u64,
+    row_bytes: u32,
+    reserved: [u32; 5],
+}
+
+/// Codes the first `rows` rows and writes them.
+pub(crate) fn write<V: VectorView>(
+    codes: RowCodes,
+    metric: Metric,
+    seed: u64,
+    level: Level,
+    view: &V,
+    rows: u32,
+    sink: &mut dyn SectionSink,
+) -> std::io::Result<()> {
+    let dim = view.dim();
+    let center = if codes == RowCodes::Scalar8 { Vec::new() } else { mean_of(view, rows) };
+    let coder = Coder::new(codes, metric, dim, center, seed)
+        .ok_or_else(|| std::io::Error::other("there are no such codes"))?;
+    begin_rows(&coder, seed, rows, sink)?;
+    let bytes = coder.row_bytes();
+    let mut scratch = EncodeScratch::default();
+    let mut buffer = vec![0_u8; bytes * ROWS_A_TURN as usize];
+    for first in (0..rows).step_by(ROWS_A_TURN as usize) {
+        turn::offer();
+        let count = (rows - first).min(ROWS_A_TURN) as usize;
+        for (out, row) in buffer.chunks_exact_mut(bytes).zip(first..).take(count) {
+            let vector = &view.row(row)[..dim];
+            dispatch(level, Encode { coder: &coder, vector, scratch: &mut scratch, out });
+        }
+        sink.append(&buffer[..count * bytes])?;
+    }
+    Ok(())
+}
+
+fn begin_rows(coder: &Coder, seed: u64, rows: u32, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+    let (kind, bits) = match coder.codes() {
+        RowCodes::Scalar8 => (SCALAR8, 8),
+        RowCodes::RaBitQ { bits } => (RABITQ, u32::from(bits)),
+    };
+    let meta = Meta {
+        magic: MAGIC,
+        version: VERSION,
+        metric: metric_code(coder.metric()),
+        dim: coder.dim() as u32,
+        rows,
+        kind,
+        bits,
+        seed,
+        row_bytes: coder.row_bytes() as u32,
+        reserved: [0; 5],
+    };
+    sink.begin(META)?;
+    sink.append(bytemuck::bytes_of(&meta))?;
+    sink.begin(CENTER)?;
+    sink.append(bytemuck::cast_slice(coder.center()))?;
+    sink.begin(ROWS)
+}
+
+/// The mean of the first rows.
+fn mean_of<V: VectorView>(view: &V, rows: u32) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; view.dim()];
+    for row in 0..rows {
+        sums.iter_mut().zip(view.row(row)).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    let share = f64::from(rows.max(1)).recip();
+    sums.into_iter().map(|sum| (sum * share) as f32).collect()
+}
+
+/// The codes of a sealed index, in memory.
+#[derive(Debug)]
+pub(crate) struct CodedRows {
+    coder: Coder,
+    seed: u64,
+    len: u32,
+    rows: SectionBytes,
+    /// Rows that walks are begun from.
+    spread: Vec<u32>,
+}
+
+impl CodedRows {
+    /// Opens the codes of `rows` rows of `dim` values; `None` where an index was written without.
+    pub(crate) fn open(
+        source: &dyn SectionSource,
+        metric: Metric,
+        dim: usize,
+        rows: u32,
+    ) -> Result<Option<CodedRows>, OpenIndexError> {
+        if source.section(META).is_none() {
+            // An index without codes has none of their sections; one that only lost the header is damaged.
+            let orphaned = [CENTER, ROWS].iter().any(|name| source.section(name).is_some());
+            return if orphaned { Err(OpenIndexError::Missing { section: META }) } else { Ok(None) };
+        }
+        let (meta, codes) = read_meta(source, metric, dim, rows)?;
+        let values = if codes == RowCodes::Scalar8 { 0 } else { dim };
+        let bytes = sized(source, CENTER, 4 * values as u64)?;
+        let center: Vec<f32> = bytes.as_slice().chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
+        if let Some(element) = center.iter().position(|value| !value.is_finite()) {
+            let got = center[element].to_bits();
+            return Err(damaged(CENTER, element, "a value", got.into(), "a finite number".to_owned()));
+        }
+        let row_bytes = codes.row_bytes(dim);
+        let bytes = sized(source, ROWS, u64::from(rows) * row_bytes as u64)?.resident();
+        let Some(coder) = Coder::new(codes, metric, dim, center, meta.seed) else {
+            return Err(damaged(META, 0, "the bits of a value", meta.bits.into(), "1, 2, 4 or 8".to_owned()));
+        };
+        for (row, coded) in bytes.as_slice().chunks_exact(row_bytes).enumerate() {
+            if !coder.factors(coded).are_sound() {
+                let expected = "finite factors, errors not below 0".to_owned();
+                return Err(damaged(ROWS, row, "a factor of the row", row as u64, expected));
+            }
+        }
+        let spread = Entries::spread(rows);
+        Ok(Some(CodedRows { coder, seed: meta.seed, len: rows, rows: bytes, spread }))
+    }
+
+    pub(crate) fn coder(&self) -> &Coder {
+        &self.coder
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn rows(&self) -> &[u8] {
+        self.rows.as_slice()
+    }
+
+    pub(crate) fn spread(&self) -> &[u32] {
+        &self.spread
+    }
+
+    /// Writes the sections again.
+    pub(crate) fn copy_to(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+        begin_rows(&self.coder, self.seed, self.len, sink)?;
+        sink.append(self.rows())
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.rows().len() + 4 * self.coder.center().len()) as u64
+    }
+}
+
+fn read_meta(
+    source: &dyn SectionSource,
+    metric: Metric,
+    dim: usize,
+    rows: u32,
+) -> Result<(Meta, RowCodes), OpenIndexError> {
+    let bytes = sized(source, META, size_of::<Meta>() as u64)?;
+    let meta: Meta = bytemuck::pod_read_unaligned(bytes.as_slice());
+    let wrong = |what, got: u64, expected: String| Err(damaged(META, 0, what, got, expected));
+    if meta.magic != MAGIC {
+        return wrong("the magic number", meta.magic, format!("{MAGIC}"));
+    }
+    if meta.version == 0 || meta.version > VERSION {
+        return Err(OpenIndexError::Version { section: META, got: meta.version, newest: VERSION });
+    }
+    let codes = match (meta.kind, meta.bits) {
+        (SCALAR8, 8) => RowCodes::Scalar8,
+        (RABITQ, bits @ (1 | 2 | 4 | 8)) => RowCodes::RaBitQ { bits: bits as u8 },
+        (SCALAR8 | RABITQ, bits) => {
+            return wrong("the bits of a value", bits.into(), "1, 2, 4 or 8".to_owned());
+        }
+        (kind, _) => return wrong("the kind of codes", kind.into(), "1 or 2".to_owned()),
+    };
+    let facts = [
+        ("the metric", meta.metric, metric_code(metric)),
+        ("the dimension", meta.dim, dim as u32),
+        ("the number of rows", meta.rows, rows),
+        ("the bytes of a row", meta.row_bytes, codes.row_bytes(dim) as u32),
+    ];
+    for (what, got, expected) in facts {
+        if got != expected {
+            return wrong(what, got.into(), expected.to_string());
+        }
+    }
+    if meta.reserved != [0; 5] {
+        return wrong("the reserved field", 1, "0".to_owned());
+    }
+    Ok((meta, codes))
+}
+
+fn sized(
+    source: &dyn SectionSource,
+    section: &'static str,
+    expected: u64,
+) -> Result<SectionBytes, OpenIndexError> {
+    let bytes = source.section(section).ok_or(OpenIndexError::Missing { section })?;
+    let got = bytes.as_slice().len() as u64;
+    if got == expected { Ok(bytes) } else { Err(OpenIndexError::Size { section, expected, got }) }
+}
+
+fn damaged(
+    section: &'static str,
+    element: usize,
+    what: &'static str,
+    got: u64,
+    expected: String,
+) -> OpenIndexError {
+    OpenIndexError::Damaged { section, element: element as u64, what, got, expected }
+}

@@ -1,0 +1,106 @@
+//! One query over a sealed graph whose rows have codes in place of sketches.
+
+use dvse_simd::{Level, dispatch};
+use dvse_types::Metric;
+
+use super::search::SCAN_K_MAX;
+use super::sections::SealedGraph;
+use crate::ann::{Neighbor, SearchError, SearchParams, SearchStats};
+use crate::coded::search::{CodedScan, CodedSearch, CodedWalk};
+use crate::coded::sections::CodedRows;
+use crate::computer::with_kernel;
+use crate::flat::collect;
+use crate::graph::adjacency::Adjacency;
+use crate::graph::beam_search::{LayerQuery, Traversal};
+use crate::row_set::RowSet;
+use crate::scratch::Scratch;
+use crate::vectors::{MatrixView, VectorView};
+
+/// What a query is run against.
+pub(super) struct CodedTarget<'a> {
+    pub(super) graph: &'a SealedGraph<'a>,
+    pub(super) rows: &'a MatrixView<'a>,
+    pub(super) coded: &'a CodedRows,
+    pub(super) metric: Metric,
+    pub(super) level: Level,
+    pub(super) traversal: Traversal,
+}
+
+impl CodedTarget<'_> {
+    /// Walks over the graph by codes.
+    pub(super) fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<SearchStats, SearchError> {
+        out.clear();
+        let mut coded_query = std::mem::take(&mut scratch.coded);
+        let (query, beam, _) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        let covered = self.coded.len();
+        let Some(entry) = self.graph.entry().filter(|_| params.k > 0) else {
+            return Ok(SearchStats { covered, ..SearchStats::default() });
+        };
+        let (limit, max_distances, traversal) = (entry.limit, params.max_distances, self.traversal);
+        let layer = LayerQuery { layer: 0, limit, ef: params.ef, max_distances, traversal };
+        let counters = with_kernel!(self.metric, kernel => dispatch(self.level, CodedWalk {
+            search: CodedSearch {
+                rows: self.rows,
+                kernel,
+                coded: self.coded,
+                query,
+                k: params.k,
+                ef: params.ef,
+                rescore: params.rescore,
+                set,
+                beam,
+                scratch: &mut coded_query,
+            },
+            graph: self.graph,
+            entry: entry.row,
+            layer,
+        }));
+        collect(&scratch.beam, params.k, out);
+        scratch.coded = coded_query;
+        Ok(SearchStats {
+            distances: counters.distances,
+            hops: counters.hops,
+            covered,
+            stopped_early: counters.stopped_early,
+        })
+    }
+
+    /// Compares the codes of all rows of a set, and in full what is near.
+    pub(super) fn scan(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        set: RowSet<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Option<SearchStats>, SearchError> {
+        out.clear();
+        let mut coded_query = std::mem::take(&mut scratch.coded);
+        let (query, beam, _) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        if params.k == 0 || params.k > SCAN_K_MAX || params.whole_rows {
+            return Ok(None);
+        }
+        let distances = with_kernel!(self.metric, kernel => dispatch(self.level, CodedScan(CodedSearch {
+            rows: self.rows,
+            kernel,
+            coded: self.coded,
+            query,
+            k: params.k,
+            ef: params.ef,
+            rescore: params.rescore,
+            set,
+            beam,
+            scratch: &mut coded_query,
+        })));
+        collect(&scratch.beam, params.k, out);
+        scratch.coded = coded_query;
+        Ok(Some(SearchStats { distances, covered: self.coded.len(), ..SearchStats::default() }))
+    }
+}

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! With `--index ivf` it builds inverted lists (`--lists`, `--sub-dim`; searched with `--rows-per-candidate`, `--nprobe`,
-//! `--rerank`) instead of a graph (`--m`, `--efc`, `--alpha`, `--batch`).
+//! `--rerank`) instead of a graph (`--m`, `--efc`, `--alpha`, `--batch`, `--codes sq8` or RaBitQ of 1, 2, 4 or 8 bits).
 //!
 //! Reads npy (f4, f2, u1) and idx (u1) files. With `--serve` it reads lines of `ef [rows_ahead lines expansions]` (a
 //! graph) or `ef [rows_per_candidate nprobe rerank]` (lists) from standard input and answers each with one JSON line,
@@ -284,7 +284,10 @@ fn build_hnsw(options: &Options, rows: Rows, metric: Metric, pool: &rayon::Threa
         layers: number_of(options, "layers", 1) != 0,
         sketches: number_of(options, "sketches", 1) != 0,
         traversal: traversal(options),
-        codes: None,
+        codes: options.get("codes").map(|codes| match codes.as_str() {
+            "sq8" => RowCodes::Scalar8,
+            bits => RowCodes::RaBitQ { bits: bits.parse().expect("codes") },
+        }),
     };
     let (n, dim) = (rows.len(), rows.dim());
     let growing = GrowingHnsw::new(rows, n, metric, params).unwrap();

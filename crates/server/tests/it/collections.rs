@@ -138,7 +138,10 @@ fn what_cannot_be_kept_is_refused() {
                 .to_owned(),
             unsupported("multivector_config"),
         ),
-        (size_and(r#""quantization_config":{"scalar":{"type":"int8"}}"#), unsupported("quantization_config")),
+        (
+            size_and(r#""quantization_config":{"product":{"compression":"x16"}}"#),
+            unsupported("quantization_config"),
+        ),
         (size_and(r#""sparse_vectors":{"s":{}}"#), unsupported("sparse_vectors")),
         (size_and(r#""shard_number":2"#), unsupported("shard_number")),
         (size_and(r#""replication_factor":3"#), unsupported("replication_factor")),
@@ -198,11 +201,68 @@ fn the_kind_of_index_is_chosen_and_changed_while_points_stay() {
     ] {
         server.play(&[("PATCH", "/collections/c", body, 400, json!({"status": {"error": error}}))]);
     }
-    for body in
-        [r#"{"quantization_config":{"binary":{}}}"#, r#"{"quantization_config":{"scalar":{"type":"int8"}}}"#]
-    {
-        server.play(&[("PATCH", "/collections/c", body, 400, json!({"status": {"code": "unsupported"}}))]);
+}
+
+#[test]
+fn quantization_is_asked_for_in_both_dialects_and_shown() {
+    let server = Server::start(&[]);
+    let create =
+        r#"{"vectors":{"size":4,"distance":"Dot"},"quantization_config":{"scalar":{"type":"int8"}}}"#;
+    server.play(&[("PUT", "/collections/c", create, 200, any())]);
+    let shown = |expect: serde_json::Value| json!({"result": {"config": {"quantization_config": expect}}});
+    server.play(&[("GET", "/collections/c", "", 200, shown(json!({"scalar": {"type": "int8"}})))]);
+    for (body, expect) in [
+        (r#"{"binary":{}}"#, json!({"binary": {"encoding": "one_bit"}})),
+        (
+            r#"{"binary":{"encoding":"two_bits","always_ram":true}}"#,
+            json!({"binary": {"encoding": "two_bits"}}),
+        ),
+        (
+            r#"{"scalar":{"type":"int8","quantile":1.0,"always_ram":null}}"#,
+            json!({"scalar": {"type": "int8"}}),
+        ),
+        (r#"{"rabitq":{"bits":8}}"#, json!({"rabitq": {"bits": 8}})),
+        (r#"{"rabitq":{}}"#, json!({"rabitq": {"bits": 4}})),
+        (r#"{"sq8":{}}"#, json!({"scalar": {"type": "int8"}})),
+        (r#"{"none":{}}"#, json!({"none": {}})),
+    ] {
+        let body = format!(r#"{{"quantization_config":{body}}}"#);
+        server.play(&[
+            ("PATCH", "/collections/c", &body, 200, any()),
+            ("GET", "/collections/c", "", 200, shown(expect)),
+        ]);
     }
+    for (body, error) in [
+        (r#"{"product":{"compression":"x16"}}"#, "~rabitq"),
+        (r#"{"scalar":{"type":"int4"}}"#, "~quantization_config.scalar.type"),
+        (r#"{"scalar":{"type":"int8","quantile":0.99}}"#, "~scale of its own"),
+        (r#"{"scalar":{"type":"int8","always_ram":false}}"#, "~always in memory"),
+        (r#"{"binary":{"encoding":"one_and_half_bits"}}"#, "~two_bits"),
+        (r#"{"binary":{"query_encoding":"scalar4bits"}}"#, "~query_encoding"),
+        (r#"{"rabitq":{"bits":3}}"#, "~1, 2, 4 and 8"),
+        (r#"{"sq8":{"bits":8}}"#, "~quantization_config.sq8.bits"),
+        (r#"{"sq8":{},"none":{}}"#, "~sketch"),
+        ("7", "~sketch"),
+    ] {
+        let body = format!(r#"{{"quantization_config":{body}}}"#);
+        let expect = json!({"status": {"error": error, "code": "unsupported"}});
+        server.play(&[("PATCH", "/collections/c", &body, 400, expect)]);
+    }
+    let query = |quantization: &str| {
+        format!(r#"{{"query":[1,0,0,0],"limit":1,"params":{{"quantization":{quantization}}}}}"#)
+    };
+    let put = r#"{"points":[{"id":7,"vector":[1,2,3,4]}]}"#;
+    server.play(&[("PUT", "/collections/c/points?wait=true", put, 200, any())]);
+    for good in [r#"{"ignore":true}"#, r#"{"rescore":false}"#, r#"{"rescore":true,"oversampling":3.5}"#] {
+        let found = json!({"result": {"points": [{"id": 7, "score": 1.0}]}});
+        server.play(&[("POST", "/collections/c/points/query", &query(good), 200, found)]);
+    }
+    for bad in [r#"{"oversampling":0.5}"#, r#"{"oversampling":-1}"#] {
+        let expect = json!({"status": {"error": "~params.quantization.oversampling"}});
+        server.play(&[("POST", "/collections/c/points/query", &query(bad), 422, expect)]);
+    }
+    let expect = json!({"status": {"error": "~limits.ef_max"}});
+    server.play(&[("POST", "/collections/c/points/query", &query(r#"{"oversampling":1e9}"#), 400, expect)]);
 }
 
 #[test]

@@ -275,7 +275,8 @@ fn estimates_of_lifted_rows_are_of_products_and_of_distances_on_the_sphere() {
         assert!(norm_max > sphere, "no row is beyond the sphere");
         let encode = EncodeAll { transform: &transform, values: &values, euclidean: false };
         let sketches = dispatch(detect(), encode);
-        let slack = 0.25 * f64::from(sphere * norm_max);
+        // Rows longer than most are clipped by their codes, and so coarse.
+        let slack = |vector: &[f32]| f64::from(sphere * (0.05 * sphere + 0.35 * norm(vector)));
         for level in available() {
             for query in queries.chunks_exact(dim) {
                 let space = Space::Product { norm_max };
@@ -285,7 +286,7 @@ fn estimates_of_lifted_rows_are_of_products_and_of_distances_on_the_sphere() {
                 for (row, (vector, got)) in values.chunks_exact(dim).zip(estimates).enumerate() {
                     let expected = (scale * exact(space, query, vector)).max(0.0);
                     let off = (f64::from(got) - expected).abs();
-                    assert!(off <= slack, "{layout:?} {level} row {row}: {got}, expected {expected}");
+                    assert!(off <= slack(vector), "{layout:?} {level} row {row}: {got}, expected {expected}");
                 }
             }
             let from = &values[3 * dim..4 * dim];
@@ -299,7 +300,7 @@ fn estimates_of_lifted_rows_are_of_products_and_of_distances_on_the_sphere() {
                 let more = f64::from(lift(from) - lift(vector)).powi(2);
                 let expected = (apart + more - f64::from(beyond)).max(0.0);
                 let off = (f64::from(got) - expected).abs();
-                assert!(off <= slack, "{layout:?} {level} row {row}: {got}, expected {expected}");
+                assert!(off <= slack(vector), "{layout:?} {level} row {row}: {got}, expected {expected}");
             }
         }
     }

@@ -72,7 +72,7 @@ pub use database::{AliasOp, Database, DatabaseError};
 pub use embedded::{
     CollectionStatus, Durability, EmbeddedCollection, Health, OpenCollectionError, WriteError, WriteReceipt,
 };
-pub use filter::InvalidFilter;
+pub use filter::{FilterChoice, InvalidFilter};
 pub use growing::GrowError;
 pub use maintenance::MaintenanceError;
 pub use merge::{MergePace, Pacer};

@@ -9,7 +9,7 @@ use dvse_types::{
     SeqNo, VectorSelector,
 };
 
-use crate::filter::{CompiledFilter, InvalidFilter, Matcher};
+use crate::filter::{CompiledFilter, FilterChoice, InvalidFilter, Matcher};
 use crate::live_rows::{bit, count_ones, ones};
 use crate::payload::{field_keys, i64_of_code};
 use crate::search::{ScratchPool, project_payload, search};
@@ -141,7 +141,20 @@ impl CollectionView {
     /// # Errors
     /// [`SearchError`] when the query or the filter does not fit the collection, or a segment is damaged.
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResult, SearchError> {
-        search(&self.state, &self.scratches, request, self.len())
+        self.search_by(request, FilterChoice::Planned)
+    }
+
+    /// As [`CollectionView::search`], with another way to search the rows that pass than the planned one: for comparing
+    /// the plan with what it chooses from.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn search_by(
+        &self,
+        request: &SearchRequest,
+        choice: FilterChoice,
+    ) -> Result<SearchResult, SearchError> {
+        search(&self.state, &self.scratches, request, self.len(), choice)
     }
 
     /// Reads points in the order asked; ids that do not exist are left out.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use dvse_engine::{CollectionView, FilterChoice};
 use dvse_types::{SearchParams, SearchRequest};
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use super::ann::RunArguments;
 use super::attributes::{Attributes, Kind};
 use super::built::{Built, Recipe};
 use super::files::{FileArguments, Inputs};
-use super::measure::{Measured, measure, requests};
+use super::measure::{Measured, measure_by, requests};
 use super::report::rounded;
 use super::truth::{Truth, nearest};
 use super::{grid, machine};
@@ -71,6 +72,22 @@ struct Case {
     scan_qps: f64,
 }
 
+/// The plan, and beside it the two ways it chooses from, each with the least `ef` that finds as much.
+struct Compared {
+    planned: Measured,
+    scan: Option<Measured>,
+    graph: Option<Measured>,
+}
+
+impl Compared {
+    /// How many times as long the plan takes as the better of both ways; with several threads by the clock on the wall.
+    fn ratio(&self) -> Option<f64> {
+        let qps = |measured: &Measured| measured.qps_cpu.unwrap_or(measured.qps);
+        let others = [&self.scan, &self.graph].into_iter().flatten().map(qps);
+        others.reduce(f64::max).map(|better| better / qps(&self.planned))
+    }
+}
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -102,15 +119,18 @@ pub fn run(arguments: &FilterArguments, output: &Output) -> Result<()> {
         "p5",
         "queries/s",
         "cpu",
-        "scan/s",
+        "scan cpu",
+        "graph cpu",
+        "ratio",
+        "rows/s",
         "p99 µs",
         "distances",
         "exact",
     ]);
-    let report = |case: &Case, ef, measured: &Measured| match arguments.format {
-        Format::Jsonl => output.json(&record(arguments, &inputs, &built, case, ef, measured)),
+    let report = |case: &Case, ef, compared: &Compared| match arguments.format {
+        Format::Jsonl => output.json(&record(arguments, &inputs, &built, case, ef, compared)),
         Format::Table => {
-            table.row(cells(case, ef, measured));
+            table.row(cells(case, ef, compared));
             Ok(())
         }
     };
@@ -138,7 +158,7 @@ fn measure_all(
     inputs: &Inputs,
     attributes: &Attributes,
     built: &Built,
-    mut report: impl FnMut(&Case, u32, &Measured) -> Result<()>,
+    mut report: impl FnMut(&Case, u32, &Compared) -> Result<()>,
 ) -> Result<()> {
     let view = built.collection.view();
     for kind in &arguments.kind {
@@ -156,14 +176,57 @@ fn measure_all(
             let case = Case { kind: *kind, percent: *percent, passing, scan_qps };
             let truth = Truth::of_lists(&lists, k, inputs)?;
             for ef in &arguments.ef {
-                let asked = ask(SearchParams { ef_search: Some(*ef as usize), ..SearchParams::default() });
-                let repeats = arguments.run.repeat as usize;
-                let measured = measure(&view, &asked, &truth, arguments.run.threads, repeats)?;
-                report(&case, *ef, &measured)?;
+                let width =
+                    |ef: u32| ask(SearchParams { ef_search: Some(ef as usize), ..SearchParams::default() });
+                let compared = compare(arguments, &view, &truth, *ef, &width)?;
+                report(&case, *ef, &compared)?;
             }
         }
     }
     Ok(())
+}
+
+/// Recall that counts as equal: one neighbour of ten, missed by one query in fifty.
+const RECALL_SLACK: f64 = 0.002;
+
+/// The two ways are tried with `ef` and up to so many doublings of it.
+const DOUBLINGS_MAX: u32 = 3;
+
+/// Measures the plan and what it chooses from. They take turns, so that other work on the machine meets all of them.
+fn compare(
+    arguments: &FilterArguments,
+    view: &CollectionView,
+    truth: &Truth<'_>,
+    ef: u32,
+    width: &dyn Fn(u32) -> Vec<SearchRequest>,
+) -> Result<Compared> {
+    let once = |ef, choice| measure_by(view, &width(ef), truth, arguments.run.threads, 1, choice);
+    let mut planned = once(ef, FilterChoice::Planned)?;
+    let find = |choice| -> Result<Option<(u32, Measured)>> {
+        for doubling in 0..=DOUBLINGS_MAX {
+            let ef = ef << doubling;
+            let measured = once(ef, choice)?;
+            if measured.recall + RECALL_SLACK >= planned.recall {
+                return Ok(Some((ef, measured)));
+            }
+        }
+        Ok(None)
+    };
+    let (mut scan, mut graph) = (find(FilterChoice::Scan)?, find(FilterChoice::Graph)?);
+    let faster = |best: &mut Measured, next: Measured| {
+        if next.qps_cpu.unwrap_or(next.qps) > best.qps_cpu.unwrap_or(best.qps) {
+            *best = next;
+        }
+    };
+    for _ in 1..arguments.run.repeat {
+        faster(&mut planned, once(ef, FilterChoice::Planned)?);
+        for (found, choice) in [(&mut scan, FilterChoice::Scan), (&mut graph, FilterChoice::Graph)] {
+            if let Some((ef, best)) = found {
+                faster(best, once(*ef, choice)?);
+            }
+        }
+    }
+    Ok(Compared { planned, scan: scan.map(|(_, best)| best), graph: graph.map(|(_, best)| best) })
 }
 
 fn record(
@@ -172,8 +235,12 @@ fn record(
     built: &Built,
     case: &Case,
     ef: u32,
-    measured: &Measured,
+    compared: &Compared,
 ) -> serde_json::Value {
+    let measured = &compared.planned;
+    let qps = |measured: &Option<Measured>| {
+        measured.as_ref().and_then(|measured| measured.qps_cpu).map(|qps| rounded(qps, 1))
+    };
     let mut record = json!({
         "params": grid::shown(&built.spec),
         "metric": inputs.metric.name(),
@@ -188,6 +255,9 @@ fn record(
         "ef": ef,
         "threads": arguments.run.threads,
         "scan_qps": rounded(case.scan_qps, 1),
+        "forced_scan_qps_cpu": qps(&compared.scan),
+        "forced_graph_qps_cpu": qps(&compared.graph),
+        "ratio": compared.ratio().map(|ratio| rounded(ratio, 3)),
         "exact": rounded(measured.exact, 4),
         "best_of": arguments.run.repeat,
         "isa": arguments.run.isa.unwrap_or_else(dvse_index::detect_level).name(),
@@ -199,7 +269,12 @@ fn record(
     record
 }
 
-fn cells(case: &Case, ef: u32, measured: &Measured) -> [String; 12] {
+fn cells(case: &Case, ef: u32, compared: &Compared) -> [String; 15] {
+    let measured = &compared.planned;
+    let qps = |measured: &Option<Measured>| {
+        let qps = measured.as_ref().and_then(|measured| measured.qps_cpu);
+        qps.map_or_else(String::new, |qps| format!("{qps:.0}"))
+    };
     [
         case.kind.name().to_owned(),
         case.passing.to_string(),
@@ -209,6 +284,9 @@ fn cells(case: &Case, ef: u32, measured: &Measured) -> [String; 12] {
         format!("{:.2}", measured.recall_p5),
         format!("{:.0}", measured.qps),
         measured.qps_cpu.map_or_else(String::new, |qps| format!("{qps:.0}")),
+        qps(&compared.scan),
+        qps(&compared.graph),
+        compared.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}")),
         format!("{:.0}", case.scan_qps),
         format!("{:.0}", measured.p99_us),
         format!("{:.0}", measured.distances),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dvse_engine::CollectionView;
+use dvse_engine::{CollectionView, FilterChoice};
 use dvse_types::{Filter, PointId, SearchParams, SearchRequest, VectorName};
 
 use super::clock;
@@ -66,13 +66,28 @@ pub fn measure(
     threads: usize,
     repeats: usize,
 ) -> Result<Measured> {
-    warm_up(view, requests)?;
+    measure_by(view, requests, truth, threads, repeats, FilterChoice::Planned)
+}
+
+/// As [`measure`], the rows that pass a filter searched in a certain way.
+///
+/// # Errors
+/// The view refuses a request.
+pub fn measure_by(
+    view: &CollectionView,
+    requests: &[SearchRequest],
+    truth: &Truth<'_>,
+    threads: usize,
+    repeats: usize,
+    choice: FilterChoice,
+) -> Result<Measured> {
+    warm_up(view, requests, choice)?;
     let count = requests.len();
     let mut best: Option<(Duration, Vec<Answer>)> = None;
     let mut best_cpu: Option<Duration> = None;
     for _ in 0..repeats {
         let (started, cpu) = (Instant::now(), clock::thread_time());
-        let answers = on_threads(threads, count, || (), |(), number| ask(view, &requests[number]))?;
+        let answers = on_threads(threads, count, || (), |(), number| ask(view, &requests[number], choice))?;
         let took = started.elapsed();
         // With more threads this one only waits for them.
         if threads == 1 {
@@ -106,9 +121,9 @@ struct Answer {
     exact: bool,
 }
 
-fn ask(view: &CollectionView, request: &SearchRequest) -> Result<Answer> {
+fn ask(view: &CollectionView, request: &SearchRequest, choice: FilterChoice) -> Result<Answer> {
     let started = Instant::now();
-    let result = view.search(request)?;
+    let result = view.search_by(request, choice)?;
     let took = started.elapsed();
     let found = result.hits.iter().map(|hit| row_of(hit.id)).collect();
     let exact = result.stats.exact_segments > 0;
@@ -123,10 +138,10 @@ pub fn row_of(id: PointId) -> u32 {
     }
 }
 
-fn warm_up(view: &CollectionView, requests: &[SearchRequest]) -> Result<()> {
+fn warm_up(view: &CollectionView, requests: &[SearchRequest], choice: FilterChoice) -> Result<()> {
     let started = Instant::now();
     for request in requests {
-        view.search(request)?;
+        view.search_by(request, choice)?;
         if started.elapsed() > WARM_UP_MAX {
             break;
         }

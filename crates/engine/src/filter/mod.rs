@@ -10,4 +10,5 @@ mod plan;
 pub use compile::InvalidFilter;
 pub(crate) use compile::{CompiledFilter, Node, check as check_filter};
 pub(crate) use evaluate::Matcher;
+pub use plan::FilterChoice;
 pub(crate) use plan::{FilterPlan, PlanFacts};

@@ -1,5 +1,17 @@
 //! How to search the rows that pass.
 
+/// Who chooses how the rows that pass a filter are searched: the plan, but where both ways are to be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FilterChoice {
+    /// The plan, by the number of rows that pass.
+    #[default]
+    Planned,
+    /// Always a scan.
+    Scan,
+    /// Always the graph, where there is one, whatever it costs and however little it finds.
+    Graph,
+}
+
 /// A strategy for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FilterPlan {
@@ -57,6 +69,24 @@ impl PlanFacts {
     /// Chooses by the exact number of rows that pass: a walk that must gather `ef` passing candidates sees
     /// the more rows the fewer pass.
     pub(crate) fn plan(&self) -> FilterPlan {
+        if self.walk_pays() {
+            let ratio = if self.codes { WALK_TO_SCAN } else { 1 };
+            FilterPlan::InGraph { max_distances: u64::from(self.passing) / ratio }
+        } else {
+            self.scan()
+        }
+    }
+
+    /// The way to compare with every row that passes.
+    pub(crate) fn scan(&self) -> FilterPlan {
+        if self.codes && u64::from(self.passing) * self.dim as u64 > EXACT_VALUES_MAX {
+            FilterPlan::Coded
+        } else {
+            FilterPlan::Exhaustive
+        }
+    }
+
+    fn walk_pays(&self) -> bool {
         let passing = u64::from(self.passing);
         let bounded = self.bounded && self.codes;
         let ef = if bounded { self.ef.min(BOUNDED_EF) } else { self.ef };
@@ -65,13 +95,7 @@ impl PlanFacts {
         let sparsity = f64::from(self.linked.max(self.passing)) / f64::from(self.passing.max(1));
         let distances = ef as f64 * DISTANCES_A_CANDIDATE * sparsity.powf(SELECTIVITY_POWER);
         let walk = distances * ratio as f64;
-        if (self.passing as usize) >= full_scan_rows && walk < passing as f64 {
-            FilterPlan::InGraph { max_distances: passing / ratio }
-        } else if self.codes && passing * self.dim as u64 > EXACT_VALUES_MAX {
-            FilterPlan::Coded
-        } else {
-            FilterPlan::Exhaustive
-        }
+        (self.passing as usize) >= full_scan_rows && walk < passing as f64
     }
 }
 

@@ -6,7 +6,7 @@ mod scratch_pool;
 
 use dvse_types::{Hit, IndexSpec, IvfPqSpec, Metric, PointId, Rescore, SearchRequest, SearchResult};
 
-use crate::filter::{CompiledFilter, Node};
+use crate::filter::{CompiledFilter, FilterChoice, Node};
 use crate::view::{SearchError, ViewState};
 
 pub(crate) use per_segment::SegmentQuery;
@@ -26,6 +26,7 @@ pub(crate) fn search(
     scratches: &ScratchPool,
     request: &SearchRequest,
     points: usize,
+    choice: FilterChoice,
 ) -> Result<SearchResult, SearchError> {
     let params = state.schema.check_vector(&request.vector_name, &request.query)?;
     let mut query = request.query.clone();
@@ -69,6 +70,7 @@ pub(crate) fn search(
         ignore_codes: request.params.ignore_codes,
         rescore: request.params.rescore,
         filter: filter.as_ref(),
+        choice,
     };
     let mut scratch = scratches.take();
     // The largest first: it says best how near the others have to come.

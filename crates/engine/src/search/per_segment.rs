@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use dvse_index::{AnnIndex, IndexParams, Neighbor, RowSet, Scratch, SearchParams, SearchStats};
 use dvse_types::{Hit, Rescore, SearchResult};
 
-use crate::filter::{CompiledFilter, FilterPlan, Matcher, PlanFacts};
+use crate::filter::{CompiledFilter, FilterChoice, FilterPlan, Matcher, PlanFacts};
 use crate::live_rows::count_ones;
 use crate::segment::{SegmentState, VectorsRef};
 use crate::view::SearchError;
@@ -26,6 +26,7 @@ pub(crate) struct SegmentQuery<'a> {
     pub(crate) ignore_codes: bool,
     pub(crate) rescore: Rescore,
     pub(crate) filter: Option<&'a CompiledFilter>,
+    pub(crate) choice: FilterChoice,
 }
 
 impl SegmentQuery<'_> {
@@ -96,11 +97,12 @@ impl SegmentQuery<'_> {
                     SearchParams { k, ef: self.ef, max_distances, bound, lists, rerank, whole_rows, rescore };
                 let walked = graph.search(self.query, &params, set, scratch, &mut found)?;
                 add(result, &walked);
-                if !walked.stopped_early {
+                let forced = self.choice == FilterChoice::Graph;
+                if !walked.stopped_early || forced {
                     self.add_tail(vectors, walked.covered..visible, k, set, scratch, &mut found, result)?;
                     // Fewer than there are, and not because others are nearer: some rows cannot be reached under this
                     // filter.
-                    if found.len() >= k || bound < f32::INFINITY {
+                    if found.len() >= k || bound < f32::INFINITY || forced {
                         return Ok(found);
                     }
                 }
@@ -137,16 +139,22 @@ impl SegmentQuery<'_> {
                 FilterPlan::InGraph { max_distances: u64::MAX }
             }
             Some(IndexParams::Lists(_)) => FilterPlan::Exhaustive,
-            _ => PlanFacts {
-                passing,
-                linked: index.covered().min(visible),
-                codes: index.has_codes(),
-                dim: self.query.len(),
-                ef: self.ef,
-                full_scan_rows: self.full_scan_rows,
-                bounded: bound < f32::INFINITY,
+            _ => {
+                let facts = PlanFacts {
+                    passing,
+                    linked: index.covered().min(visible),
+                    codes: index.has_codes(),
+                    dim: self.query.len(),
+                    ef: self.ef,
+                    full_scan_rows: self.full_scan_rows,
+                    bounded: bound < f32::INFINITY,
+                };
+                match self.choice {
+                    FilterChoice::Planned => facts.plan(),
+                    FilterChoice::Scan => facts.scan(),
+                    FilterChoice::Graph => FilterPlan::InGraph { max_distances: u64::MAX },
+                }
             }
-            .plan(),
         }
     }
 

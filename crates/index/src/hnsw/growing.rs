@@ -13,6 +13,7 @@ use super::sections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::byte_rows::ByteRows;
 use crate::candidates::ROWS_MAX;
+use crate::computer::link_metric;
 use crate::graph::adjacency::{Adjacency, Entry};
 use crate::graph::growing::GrowingGraph;
 use crate::kinds::IndexParams;
@@ -219,7 +220,7 @@ impl GrowingHnsw {
         pool: &'a rayon::ThreadPool,
         sketches: Option<&'a GrowingSketches>,
     ) -> LinkSpace<'a, V> {
-        let (metric, level, params) = (self.metric, self.level, &self.params);
+        let (metric, level, params) = (link_metric(self.metric), self.level, &self.params);
         LinkSpace { graph: &self.graph, rows, metric, level, params, pool, sketches }
     }
 

@@ -97,6 +97,7 @@ impl BackEdge {
 pub(super) struct LinkSpace<'a, V> {
     pub(super) graph: &'a GrowingGraph,
     pub(super) rows: &'a V,
+    /// What rows are linked by, see [`link_metric`](crate::computer::link_metric).
     pub(super) metric: Metric,
     pub(super) level: Level,
     pub(super) params: &'a HnswParams,
@@ -174,9 +175,7 @@ impl<V: VectorView> LinkSpace<'_, V> {
                     turn::offer();
                 }
                 let by_sketch = group.first().is_some_and(|edge| edge.layer == 0);
-                if let Some(sketches) =
-                    self.sketches.filter(|_| by_sketch && self.metric != Metric::InnerProduct)
-                {
+                if let Some(sketches) = self.sketches.filter(|_| by_sketch) {
                     self.link_back_by_sketch(sketches, group, worker);
                     return;
                 }

@@ -3,14 +3,12 @@
 use std::ops::Range;
 
 use dvse_simd::{Isa, Op, dispatch};
-use dvse_types::Metric;
 
 use super::link::{BackEdge, LinkSpace, Worker};
 use crate::candidates::{pack, unpack_row};
-use crate::computer::{DistanceComputer, Kernel, with_kernel};
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::beam_search::Counters;
-use crate::graph::prune::{PruneRule, RowSpace, SketchSpace, SketchSpaceScratch, select_neighbours};
+use crate::graph::prune::{PruneRule, SketchSpace, SketchSpaceScratch, select_neighbours};
 use crate::sketch::adaptive::{AdaptiveQuery, AdaptiveState, adaptive_search};
 use crate::sketch::computer::SketchComputer;
 use crate::sketch::growing::GrowingSketches;
@@ -40,10 +38,8 @@ impl<V: VectorView> LinkSpace<'_, V> {
         edges: &mut Vec<BackEdge>,
     ) {
         let rule = PruneRule::new(self.metric, self.params.alpha, usize::from(self.params.m));
-        with_kernel!(self.metric, kernel => dispatch(
-            self.level,
-            ChooseBySketch { space: self, sketches, kernel, row, mates: first..row, entry, rule, worker },
-        ));
+        let mates = first..row;
+        dispatch(self.level, ChooseBySketch { space: self, sketches, row, mates, entry, rule, worker });
         let taken = &worker.taken;
         self.graph.set_list(0, row, taken.iter().map(|key| unpack_row(*key)));
         edges.extend(taken.iter().map(|key| BackEdge::of(0, row, *key)));
@@ -60,10 +56,9 @@ impl<V: VectorView> LinkSpace<'_, V> {
     }
 }
 
-struct ChooseBySketch<'a, V, K> {
+struct ChooseBySketch<'a, V> {
     space: &'a LinkSpace<'a, V>,
     sketches: &'a GrowingSketches,
-    kernel: K,
     row: u32,
     /// Rows of the batch that are candidates though no list leads to them yet.
     mates: Range<u32>,
@@ -72,11 +67,11 @@ struct ChooseBySketch<'a, V, K> {
     worker: &'a mut Worker,
 }
 
-impl<V: VectorView, K: Kernel> Op for ChooseBySketch<'_, V, K> {
+impl<V: VectorView> Op for ChooseBySketch<'_, V> {
     type Output = ();
 
     fn run<I: Isa>(self, isa: I) {
-        let LinkSpace { graph, rows, metric, params, .. } = *self.space;
+        let LinkSpace { graph, rows, params, .. } = *self.space;
         let rule = self.rule;
         let Worker { beam, candidates, taken, sketch, .. } = self.worker;
         let SketchWorker { query, adaptive, starts, estimates, prune } = sketch;
@@ -112,24 +107,9 @@ impl<V: VectorView, K: Kernel> Op for ChooseBySketch<'_, V, K> {
         candidates.retain(|key| unpack_row(*key) != self.row);
         candidates.sort_unstable();
         candidates.truncate(ef);
-        if metric == Metric::InnerProduct {
-            // Sketches of an inner product do not hold norms, so rows cannot be compared with each other by them.
-            let mut space = RowSpace { isa, kernel: self.kernel, rows };
-            beam.batch.clear();
-            beam.batch.extend(candidates.iter().map(|key| unpack_row(*key)));
-            space.computer(self.row).score_batch(
-                &beam.batch,
-                u64::MAX,
-                candidates,
-                params.traversal.prefetch,
-            );
-            candidates.sort_unstable();
-            select_neighbours(&mut space, candidates, rule, taken);
-        } else {
-            let transform = self.sketches.transform();
-            let mut space = SketchSpace { isa, transform, codes: &codes, row: self.row, scratch: prune };
-            select_neighbours(&mut space, candidates, rule, taken);
-        }
+        let transform = self.sketches.transform();
+        let mut space = SketchSpace { isa, transform, codes: &codes, row: self.row, scratch: prune };
+        select_neighbours(&mut space, candidates, rule, taken);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::codes::CodeView;
 use super::computer::SketchComputer;
-use super::query::{SketchQuery, Space};
+use super::query::{SketchQuery, Space, query_scale};
 use super::transform::Transform;
 use crate::computer::{Kernel, L2};
 use crate::vectors::VectorView;
@@ -93,9 +93,10 @@ impl<V: VectorView, C: CodeView> Calibrate<'_, V, C> {
     #[inline(always)]
     fn exact<I: Isa>(&self, isa: I, query: &[f32], row: &[f32]) -> f32 {
         match self.space {
-            Space::Euclidean => L2::one(isa, query, row),
+            Space::Euclidean | Space::Sphere => L2::one(isa, query, row),
             Space::Product { norm_max } => {
-                2.0 * (isa.dot(query, query).sqrt() * norm_max - isa.dot(query, row))
+                let scale = query_scale(isa, self.transform, self.space, query);
+                2.0 * scale * (isa.dot(query, query).sqrt() * norm_max - isa.dot(query, row))
             }
         }
     }

@@ -11,7 +11,7 @@ use dvse_simd::{Isa, Level, Op, dispatch};
 use rayon::prelude::*;
 
 use super::layout::{CodeBits, Layout};
-use super::transform::Transform;
+use super::transform::{Lift, Transform, squared_norm};
 use crate::vectors::VectorView;
 
 /// Rows looked at where all are known.
@@ -37,7 +37,8 @@ pub(crate) fn sample_rows(rows: u32, count_max: u32) -> Vec<u32> {
     (0..count).map(|number| (u64::from(rows) * u64::from(number) / u64::from(count)) as u32).collect()
 }
 
-/// Learns a transform from the sampled rows. A pool only makes it faster.
+/// Learns a transform from the sampled rows. A pool only makes it faster. With `lift` rows
+/// are lifted to a sphere, to be linked by their distance there and searched by inner product.
 pub(crate) fn fit<V: VectorView>(
     rows: &V,
     sample: &[u32],
@@ -45,10 +46,16 @@ pub(crate) fn fit<V: VectorView>(
     seed: u64,
     level: Level,
     pool: Option<&rayon::ThreadPool>,
+    lift: bool,
 ) -> Transform {
-    let dim = rows.dim();
-    let mean = mean_of(rows, sample);
-    let centered = Matrix::from_rows(dim, sample.iter().map(|row| &rows.row(*row)[..dim]), &mean);
+    let width = rows.dim();
+    let radius = if lift { radius_of(rows, sample) } else { None };
+    // The vectors as they are compared: lifted, one coordinate longer.
+    let vectors: Vec<Vec<f32>> = sample.iter().map(|row| lifted(&rows.row(*row)[..width], radius)).collect();
+    let dim = width + usize::from(radius.is_some());
+    let mut mean = mean_of(&vectors, dim);
+    let centered = Matrix::from_rows(dim, vectors.iter().map(Vec::as_slice), &mean);
+    drop(vectors);
     let math = Math { level, pool };
     let mut random = Random(seed ^ 0x5ce7_c4ed_51ab_2f0d);
     let values = layout.values().min(dim);
@@ -65,17 +72,53 @@ pub(crate) fn fit<V: VectorView>(
     let energy: f64 = projected.values.iter().map(|y| f64::from(*y) * f64::from(*y)).sum();
     let spread = (energy / (projected.values.len().max(1)) as f64).sqrt() as f32;
     let step = 2.0 * clip(layout.bits()) * spread / f32::from(layout.code_max());
-    Transform::new(layout, mean, &directions.values, step)
+    let Some(radius) = radius else {
+        return Transform::new(layout, mean, &directions.values, step);
+    };
+    let mut column = vec![0.0; layout.lanes()];
+    let mut flat = Vec::with_capacity(directions.rows * width);
+    for (value, direction) in directions.values.chunks_exact(dim).enumerate() {
+        column[layout.lane(value)] = direction[width];
+        flat.extend_from_slice(&direction[..width]);
+    }
+    let mean_lift = mean.pop().unwrap_or(0.0);
+    let flat = Transform::new(layout, mean, &flat, step);
+    flat.clone().with_lift(Lift { radius, mean: mean_lift, column }).unwrap_or(flat)
 }
 
-fn mean_of<V: VectorView>(rows: &V, sample: &[u32]) -> Vec<f32> {
-    let mut sums = vec![0.0_f64; rows.dim()];
-    for row in sample {
-        for (sum, x) in sums.iter_mut().zip(rows.row(*row)) {
+/// The radius of the sphere is that of nearly all rows, and some more. On a larger one rows lie near the pole, where their
+/// distances say little about products; on a smaller one rows beyond it are near to everything, and take the places of
+/// others. Measured on images (60 000 × 784) and word vectors (340 479 × 100): from 1.0 to 1.5 times the largest norm of images
+/// recall is the same, at 0.8 half is lost; of words, a few of which are three times as long as most, 0.55 times the
+/// largest finds .93 where 1.0 finds .84 and 0.4 finds .81.
+const RADIUS_PERCENTILE: usize = 99;
+const RADIUS_FACTOR: f32 = 1.1;
+
+/// The radius of the sphere that rows are lifted to, if they have any length.
+fn radius_of<V: VectorView>(rows: &V, sample: &[u32]) -> Option<f32> {
+    let mut norms: Vec<f32> = sample.iter().map(|row| squared_norm(rows.row(*row)).sqrt()).collect();
+    let at = norms.len().checked_sub(1)? * RADIUS_PERCENTILE / 100;
+    norms.sort_unstable_by(f32::total_cmp);
+    // Where nearly all have no length, that of the longest.
+    let long = if norms[at] > 0.0 { norms[at] } else { *norms.last()? };
+    let radius = RADIUS_FACTOR * long;
+    // Its square has to be a number as well.
+    (radius * radius).is_normal().then_some(radius)
+}
+
+fn lifted(row: &[f32], radius: Option<f32>) -> Vec<f32> {
+    let coordinate = radius.map(|radius| (radius * radius - squared_norm(row)).max(0.0).sqrt());
+    row.iter().copied().chain(coordinate).collect()
+}
+
+fn mean_of(vectors: &[Vec<f32>], dim: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; dim];
+    for vector in vectors {
+        for (sum, x) in sums.iter_mut().zip(vector) {
             *sum += f64::from(*x);
         }
     }
-    let count = sample.len().max(1) as f64;
+    let count = vectors.len().max(1) as f64;
     sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 

@@ -69,21 +69,26 @@ impl GrowingSketches {
         level: Level,
         pool: Option<&rayon::ThreadPool>,
     ) -> Option<GrowingSketches> {
-        let layout = Layout::for_dim(rows.dim());
+        let layout = Layout::for_dim(rows.dim() + usize::from(metric == Metric::InnerProduct));
         let sample = sample_rows(known, if pool.is_some() { SAMPLE_ROWS } else { SAMPLE_ROWS_GROWING });
-        let transform = fit(rows, &sample, layout, seed, level, pool);
+        let lift = metric == Metric::InnerProduct;
+        let transform = fit(rows, &sample, layout, seed, level, pool, lift);
         let sketches = GrowingSketches::new(transform, Tuning::default(), rows_max, metric, level)?;
         sketches.tuning.store(Arc::new(sketches.calibrate(rows, &sample)?));
         Some(sketches)
     }
 
-    /// Takes the transform of another index. `None` when so many sketches are more than can be addressed.
+    /// Takes the transform of another index. `None` when so many sketches are more than can be addressed, or when they were
+    /// made before rows were lifted for inner products.
     pub(crate) fn with_basis(
         basis: &SketchBasis,
         rows_max: u32,
         metric: Metric,
         level: Level,
     ) -> Option<GrowingSketches> {
+        if metric == Metric::InnerProduct && basis.transform.lift().is_none() {
+            return None;
+        }
         let tuning = Tuning { noise: basis.tuning.noise * FOREIGN_NOISE, ..basis.tuning };
         let sketches = GrowingSketches::new(basis.transform.clone(), tuning, rows_max, metric, level)?;
         sketches.foreign.store(true, Ordering::Relaxed);
@@ -158,10 +163,12 @@ impl GrowingSketches {
         space_of(self.metric, self.norm_max())
     }
 
-    /// What the estimates of linking are of. How many rows are encoded depends on when they came, and so may the last
-    /// bits of an estimate: linking counts from the rows it knows alone.
+    /// What the estimates of linking are of.
     pub(crate) fn link_space(&self) -> Space {
-        space_of(self.metric, self.linked_norm_max())
+        match self.metric {
+            Metric::L2 | Metric::Cosine => Space::Euclidean,
+            Metric::InnerProduct => Space::Sphere,
+        }
     }
 
     fn norm_max(&self) -> f32 {

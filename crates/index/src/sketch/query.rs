@@ -19,6 +19,8 @@ pub(crate) struct SketchQuery {
     pub(crate) center: f32,
     /// The query's distance from the mean, by which the noise of estimates grows.
     pub(crate) radius: f32,
+    /// How many times as long the query is made before it is compared.
+    pub(crate) scale: f32,
     scratch: ProjectScratch,
     codes: Vec<u8>,
     /// What [`SketchQuery::prepare_once`] made ready last.
@@ -37,6 +39,22 @@ pub(crate) enum Space {
         /// The largest norm of a row.
         norm_max: f32,
     },
+    /// The squared distance of two rows on the sphere that a [`Lift`](super::transform::Lift) puts them on: what rows are
+    /// linked by that are searched by [`Space::Product`].
+    Sphere,
+}
+
+/// By how much a query is made longer where rows lie on a sphere: to its radius, so that neither drowns in the rounding of
+/// the other.
+#[inline(always)]
+pub(crate) fn query_scale<I: Isa>(isa: I, transform: &Transform, space: Space, vector: &[f32]) -> f32 {
+    match (transform.lift(), space) {
+        (Some(lift), Space::Product { .. }) => {
+            let scale = lift.radius / isa.dot(vector, vector).sqrt();
+            if scale.is_normal() { scale } else { 1.0 }
+        }
+        _ => 1.0,
+    }
 }
 
 impl SketchQuery {
@@ -44,7 +62,8 @@ impl SketchQuery {
     #[inline(always)]
     pub(crate) fn prepare<I: Isa>(&mut self, isa: I, transform: &Transform, space: Space, vector: &[f32]) {
         self.ready = None;
-        let norm = transform.project(isa, vector, &mut self.scratch);
+        let stretch = query_scale(isa, transform, space, vector);
+        let norm = transform.project(isa, vector, stretch, space == Space::Sphere, &mut self.scratch);
         let layout = transform.layout();
         let projected = &self.scratch.projected;
         let largest = largest_magnitude(projected);
@@ -61,12 +80,15 @@ impl SketchQuery {
         self.unit = scale;
         self.center = layout.center() * sum as f32;
         self.radius = norm.sqrt();
+        self.scale = stretch;
         self.constant = match space {
-            Space::Euclidean => norm,
+            Space::Euclidean | Space::Sphere => norm,
             Space::Product { norm_max } => {
                 let vector = &vector[..transform.dim()];
                 let length = isa.dot(vector, vector).sqrt();
-                2.0 * (length * norm_max - isa.dot(vector, transform.mean()))
+                let constant = 2.0 * stretch * (length * norm_max - isa.dot(vector, transform.mean()));
+                // What a lifted row's factor has more than one of products: its squared length, and the mean's.
+                constant - transform.lift().map_or(0.0, |_| transform.mean_depth())
             }
         };
     }
@@ -90,7 +112,7 @@ impl SketchQuery {
     }
 
     /// Makes a sketch ready to be compared with others: coarser than the vector it is of, but nothing has to be
-    /// projected. For sketches of [`Space::Euclidean`] only.
+    /// projected. For sketches of [`Space::Euclidean`] or [`Space::Sphere`].
     #[inline(always)]
     pub(crate) fn prepare_sketch(&mut self, transform: &Transform, sketch: &[u8]) {
         self.ready = None;
@@ -114,6 +136,7 @@ impl SketchQuery {
         self.unit = factor / 4.0;
         self.center = layout.center() * sum as f32;
         self.radius = norm.max(0.0).sqrt();
+        self.scale = 1.0;
         self.constant = norm;
     }
 }

@@ -54,7 +54,8 @@ impl<V: VectorView, C: CodeView, K: Kernel> Op for SketchScan<'_, V, C, K> {
         let computer = SketchComputer::new(isa, query, self.codes);
         let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, self.parts.bytes, bytes);
         let window = window_of(self.ef, self.k, self.parts.tuning, query);
-        masked.reset(self.k, bound_of(isa, self.bound, self.metric, self.parts.space, self.query));
+        let SketchScan { bound, metric, parts: SketchParts { space, .. }, .. } = self;
+        masked.reset(self.k, bound_of(isa, bound, metric, space, self.query, query.scale));
         let scanned = scan_set(&computer, self.range, self.set, window, masked);
         scanned + masked.rerank(&exact, window, self.k, self.beam)
     }

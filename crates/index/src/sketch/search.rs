@@ -121,7 +121,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, bytes, memory);
         let width = self.layer.ef as f32 / self.k as f32;
         let part = match space {
-            Space::Euclidean => THRESHOLD_PART,
+            Space::Euclidean | Space::Sphere => THRESHOLD_PART,
             Space::Product { .. } => THRESHOLD_PART_PRODUCT,
         };
         let gamma = width.powf((part * tuning.slope).max(THRESHOLD_POWER_MIN));
@@ -139,7 +139,9 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         // Walks by inner product come near by detours: ending where they seem to arrive lost a tenth of what a bound
         // leaves to be found.
         let bound = match space {
-            Space::Euclidean => bound_of(isa, self.bound, self.metric, space, self.query),
+            Space::Euclidean | Space::Sphere => {
+                bound_of(isa, self.bound, self.metric, space, self.query, 1.0)
+            }
             Space::Product { .. } => f32::INFINITY,
         };
         if unmasked && fits && bound == f32::INFINITY {
@@ -198,17 +200,24 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
     }
 }
 
-/// A bound on the metric's distance as one on what estimates are of.
+/// A bound on the metric's distance as one on what estimates are of, for a query made `scale` times as long.
 #[inline(always)]
-pub(crate) fn bound_of<I: Isa>(isa: I, bound: f32, metric: Metric, space: Space, query: &[f32]) -> f32 {
+pub(crate) fn bound_of<I: Isa>(
+    isa: I,
+    bound: f32,
+    metric: Metric,
+    space: Space,
+    query: &[f32],
+    scale: f32,
+) -> f32 {
     if bound == f32::INFINITY {
         return bound;
     }
     match (metric, space) {
         // Of unit vectors.
         (Metric::Cosine, _) => 2.0 * bound,
-        (_, Space::Euclidean) => bound,
-        (_, Space::Product { norm_max }) => 2.0 * (isa.dot(query, query).sqrt() * norm_max + bound),
+        (_, Space::Euclidean | Space::Sphere) => bound,
+        (_, Space::Product { norm_max }) => 2.0 * scale * (isa.dot(query, query).sqrt() * norm_max + bound),
     }
     .max(0.0)
 }

@@ -8,6 +8,7 @@
 //! | `sketch.matrix` | i8, `[lanes / 64][dim padded to 4 / 4][64][4]` | lanes × padded dim |
 //! | `sketch.entries` | u32, a row | entries |
 //! | `sketch.codes` | a sketch, `lines × 64` bytes | rows |
+//! | `sketch.lift` | f32: radius, mean and column by lane; there in version 2 alone | 2 + lanes |
 //!
 //! All numbers are little-endian. What a sketch looks like is told in [`super::layout`].
 
@@ -15,7 +16,7 @@ use super::calibrate::Tuning;
 use super::codes::{CodeView, SealedCodes};
 use super::entries::{ENTRIES_MAX, Entries};
 use super::layout::{CodeBits, Layout};
-use super::transform::Transform;
+use super::transform::{Lift, Transform};
 use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource};
 
 const META: &str = "sketch.meta";
@@ -24,9 +25,12 @@ const SCALES: &str = "sketch.scales";
 const MATRIX: &str = "sketch.matrix";
 const ENTRIES: &str = "sketch.entries";
 const CODES: &str = "sketch.codes";
+const LIFT: &str = "sketch.lift";
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DVSEsket");
-const VERSION: u32 = 1;
+/// Without and with rows lifted to a sphere.
+const FLAT: u32 = 1;
+const LIFTED: u32 = 2;
 
 /// The header.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -65,7 +69,7 @@ pub(crate) fn write<C: CodeView>(
     let (mean, scales, matrix) = facts.transform.parts();
     let meta = Meta {
         magic: MAGIC,
-        version: VERSION,
+        version: if facts.transform.lift().is_some() { LIFTED } else { FLAT },
         dim: facts.transform.dim() as u32,
         rows,
         bits: if layout.bits() == CodeBits::Four { 4 } else { 7 },
@@ -87,6 +91,11 @@ pub(crate) fn write<C: CodeView>(
     for (name, bytes) in parts {
         sink.begin(name)?;
         sink.append(bytes)?;
+    }
+    if let Some(lift) = facts.transform.lift() {
+        sink.begin(LIFT)?;
+        sink.append(bytemuck::cast_slice(&[lift.radius, lift.mean]))?;
+        sink.append(bytemuck::cast_slice(&lift.column))?;
     }
     sink.begin(CODES)?;
     crate::sections::write_items(rows, sink, |row, bytes| bytes.extend_from_slice(codes.sketch(row)))
@@ -110,8 +119,9 @@ impl SketchSections {
     ) -> Result<Option<SketchSections>, OpenIndexError> {
         if source.section(META).is_none() {
             // An index without sketches has none of their sections; one that only lost the header is damaged.
-            let orphaned =
-                [MEAN, SCALES, MATRIX, ENTRIES, CODES].iter().any(|name| source.section(name).is_some());
+            let orphaned = [MEAN, SCALES, MATRIX, ENTRIES, CODES, LIFT]
+                .iter()
+                .any(|name| source.section(name).is_some());
             return if orphaned { Err(OpenIndexError::Missing { section: META }) } else { Ok(None) };
         }
         let (meta, layout) = read_meta(source, dim, rows)?;
@@ -140,6 +150,16 @@ impl SketchSections {
                 got: matrix.as_slice().len() as u64,
             },
         )?;
+        let transform = if meta.version == LIFTED {
+            let values = floats(LIFT, 2 + layout.lanes())?;
+            let lift = Lift { radius: values[0], mean: values[1], column: values[2..].to_vec() };
+            let radius = lift.radius.to_bits();
+            let is_sphere = (lift.radius * lift.radius).is_normal() && lift.radius > 0.0;
+            let lifted = if is_sphere { transform.with_lift(lift) } else { None };
+            lifted.ok_or_else(|| damaged(LIFT, 0, "the radius", radius, "the bits of a number above 0"))?
+        } else {
+            transform
+        };
         let entries = sized(source, ENTRIES, 4 * u64::from(meta.entries))?;
         let entries = numbers::<u32>(&entries);
         if let Some(element) = entries.iter().position(|row| *row >= rows) {
@@ -202,8 +222,8 @@ fn read_meta(source: &dyn SectionSource, dim: usize, rows: u32) -> Result<(Meta,
             expected,
         });
     }
-    if meta.version == 0 || meta.version > VERSION {
-        return Err(OpenIndexError::Version { section: META, got: meta.version, newest: VERSION });
+    if meta.version == 0 || meta.version > LIFTED {
+        return Err(OpenIndexError::Version { section: META, got: meta.version, newest: LIFTED });
     }
     let facts = [("the dimension", meta.dim, dim as u32), ("the number of rows", meta.rows, rows)];
     for (what, got, expected) in facts {

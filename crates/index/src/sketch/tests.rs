@@ -73,7 +73,7 @@ pub(crate) fn kinds(rows: usize, dim: usize) -> Vec<(&'static str, Vec<f32>)> {
 
 pub(crate) fn learned(rows: &MappedRows, layout: Layout) -> Transform {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    fit(&rows.view(), &sample_rows(rows.view().len(), SAMPLE_ROWS), layout, 1, detect(), Some(&pool))
+    fit(&rows.view(), &sample_rows(rows.view().len(), SAMPLE_ROWS), layout, 1, detect(), Some(&pool), false)
 }
 
 /// The sketches of rows, one after the other.
@@ -138,7 +138,7 @@ pub(crate) fn calibrated(
 fn exact(space: Space, query: &[f32], row: &[f32]) -> f64 {
     let pairs = query.iter().zip(row).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     match space {
-        Space::Euclidean => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
+        Space::Euclidean | Space::Sphere => pairs.map(|(a, b)| (a - b) * (a - b)).sum(),
         Space::Product { norm_max } => {
             let length = query.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
             2.0 * (length * f64::from(norm_max) - pairs.map(|(a, b)| a * b).sum::<f64>())
@@ -247,6 +247,60 @@ fn estimates_are_the_same_at_every_level() {
                         "{name}, {layout:?}, {level}: {got} {expected}"
                     );
                 }
+            }
+        }
+    }
+}
+
+/// Lifted rows are on a sphere with the query, and estimates are of the product made as long as that says: whatever the
+/// length of the query, and for rows beyond the sphere too. Two rows compare by their distance there.
+#[test]
+fn estimates_of_lifted_rows_are_of_products_and_of_distances_on_the_sphere() {
+    let (count, pool) = (400, rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+    for (dim, layout) in shapes() {
+        let mut values = Random(dim as u64).normals((count + 5) * dim);
+        for (row, vector) in values.chunks_exact_mut(dim).enumerate() {
+            let length = if row % 100 == 7 { 6.0 } else { 0.2 + (row % 17) as f32 / 10.0 };
+            vector.iter_mut().for_each(|x| *x *= length);
+        }
+        let mut queries = values.split_off(count * dim);
+        queries[..dim].iter_mut().for_each(|x| *x *= 1e3);
+        queries[dim..2 * dim].iter_mut().for_each(|x| *x *= 1e-3);
+        let rows = MappedRows::from_values(&values, dim).unwrap();
+        let sample = sample_rows(count as u32, SAMPLE_ROWS);
+        let transform = fit(&rows.view(), &sample, layout, 1, detect(), Some(&pool), true);
+        let sphere = transform.lift().unwrap().radius;
+        let norm = |vector: &[f32]| vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let norm_max = values.chunks_exact(dim).map(norm).fold(0.0, f32::max);
+        assert!(norm_max > sphere, "no row is beyond the sphere");
+        let encode = EncodeAll { transform: &transform, values: &values, euclidean: false };
+        let sketches = dispatch(detect(), encode);
+        // Rows longer than most are clipped by their codes, and so coarse.
+        let slack = |vector: &[f32]| f64::from(sphere * (0.05 * sphere + 0.35 * norm(vector)));
+        for level in available() {
+            for query in queries.chunks_exact(dim) {
+                let space = Space::Product { norm_max };
+                let estimate = EstimateAll { transform: &transform, space, query, sketches: &sketches };
+                let (estimates, _) = dispatch(*level, estimate);
+                let scale = f64::from(sphere / norm(query));
+                for (row, (vector, got)) in values.chunks_exact(dim).zip(estimates).enumerate() {
+                    let expected = (scale * exact(space, query, vector)).max(0.0);
+                    let off = (f64::from(got) - expected).abs();
+                    assert!(off <= slack(vector), "{layout:?} {level} row {row}: {got}, expected {expected}");
+                }
+            }
+            let from = &values[3 * dim..4 * dim];
+            let estimate =
+                EstimateAll { transform: &transform, space: Space::Sphere, query: from, sketches: &sketches };
+            let (estimates, _) = dispatch(*level, estimate);
+            let lift = |vector: &[f32]| (sphere * sphere - norm(vector).powi(2)).max(0.0).sqrt();
+            for (row, (vector, got)) in values.chunks_exact(dim).zip(estimates).enumerate() {
+                let beyond = (norm(vector).powi(2) - sphere * sphere).max(0.0);
+                let apart = exact(Space::Euclidean, from, vector);
+                let more = f64::from(lift(from) - lift(vector)).powi(2);
+                let expected = (apart + more - f64::from(beyond)).max(0.0);
+                let off = (f64::from(got) - expected).abs();
+                assert!(off <= slack(vector), "{layout:?} {level} row {row}: {got}, expected {expected}");
             }
         }
     }

@@ -31,8 +31,32 @@ pub(crate) struct Transform {
     sums: Vec<i32>,
     /// Which lanes stand for a value.
     used: Vec<bool>,
+    /// For inner products.
+    lift: Option<Lift>,
     /// Equal for equal transforms, and for no others that are likely to meet.
     id: u64,
+}
+
+/// One coordinate more, by which rows of uneven length lie on a sphere: there the nearest to a query are those of the
+/// largest inner product (Bachrach2014). It is `√(radius² − |x|²)` for a row, 0 for one longer than the radius,
+/// and 0 for a query, which is scaled to the radius.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lift {
+    /// The radius of the sphere, above 0.
+    pub(crate) radius: f32,
+    /// The mean of the coordinate over rows.
+    pub(crate) mean: f32,
+    /// What the coordinate adds to each lane. In floats and not in the matrix: it may be far larger than the others, and
+    /// those are read in steps of the largest.
+    pub(crate) column: Vec<f32>,
+}
+
+impl Lift {
+    /// The coordinate of a row.
+    #[inline(always)]
+    fn coordinate(&self, squared_norm: f32) -> f32 {
+        (self.radius * self.radius - squared_norm).max(0.0).sqrt()
+    }
 }
 
 /// Memory a projection needs.
@@ -60,6 +84,7 @@ impl Transform {
             scales: vec![0.0; layout.lanes()],
             sums: vec![0; layout.lanes()],
             used: Vec::new(),
+            lift: None,
             id: 0,
         };
         for (value, row) in rows.chunks_exact(dim.max(1)).enumerate().take(layout.values()) {
@@ -100,9 +125,24 @@ impl Transform {
         let (mean, scales) = (mean.to_vec(), scales.to_vec());
         let used = used_lanes(&scales);
         let mut transform =
-            Transform { layout, dim: mean.len(), step, mean, matrix, scales, sums, used, id: 0 };
+            Transform { layout, dim: mean.len(), step, mean, matrix, scales, sums, used, lift: None, id: 0 };
         transform.id = transform.content_id();
         Some(transform)
+    }
+
+    /// With a coordinate more; `None` where its column is not one of the layout.
+    pub(crate) fn with_lift(self, lift: Lift) -> Option<Transform> {
+        if lift.column.len() != self.layout.lanes() {
+            return None;
+        }
+        let mut transform = Transform { lift: Some(lift), ..self };
+        transform.id = transform.content_id();
+        Some(transform)
+    }
+
+    /// The coordinate more, if rows have it.
+    pub(crate) fn lift(&self) -> Option<&Lift> {
+        self.lift.as_ref()
     }
 
     /// Mean, scales by lane, and matrix: what [`Transform::from_parts`] takes.
@@ -117,11 +157,15 @@ impl Transform {
 
     fn content_id(&self) -> u64 {
         let (mean, scales, matrix) = self.parts();
-        let parts: [&[u8]; 4] = [
+        let lift: &[f32] = self.lift.as_ref().map_or(&[], |lift| &lift.column);
+        let sphere = self.lift.as_ref().map_or([0.0; 2], |lift| [lift.radius, lift.mean]);
+        let parts: [&[u8]; 6] = [
             bytemuck::bytes_of(&self.step),
             bytemuck::cast_slice(mean),
             bytemuck::cast_slice(scales),
             matrix,
+            bytemuck::bytes_of(&sphere),
+            bytemuck::cast_slice(lift),
         ];
         let mut id = 0xcbf2_9ce4_8422_2325_u64;
         for word in parts.into_iter().flat_map(|part| part.chunks(8)) {
@@ -148,6 +192,15 @@ impl Transform {
         &self.mean
     }
 
+    /// How far the mean of lifted rows lies below their sphere, as a difference of squares; 0 where they are not lifted.
+    pub(crate) fn mean_depth(&self) -> f32 {
+        let Some(lift) = &self.lift else { return 0.0 };
+        let flat: f64 = self.mean.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        let (radius, mean) = (f64::from(lift.radius), f64::from(lift.mean));
+        // Factored, since both may be far larger than their difference.
+        ((radius - mean) * (radius + mean) - flat) as f32
+    }
+
     /// Which lanes stand for a value; the others are over factors or without a row.
     pub(crate) fn used(&self) -> &[bool] {
         &self.used
@@ -158,10 +211,17 @@ impl Transform {
         (self.matrix.len() + 4 * (self.mean.len() + self.scales.len() + self.sums.len())) as u64
     }
 
-    /// Projects a vector (padding ignored) into `scratch.projected`, by lane; returns its squared distance from the
-    /// mean.
+    /// Projects a vector (padding ignored), times `scale`, into `scratch.projected`, by lane; returns its squared distance
+    /// from the mean. As a row it is lifted where there is a coordinate more; as a query it is not.
     #[inline(always)]
-    pub(crate) fn project<I: Isa>(&self, isa: I, vector: &[f32], scratch: &mut ProjectScratch) -> f32 {
+    pub(crate) fn project<I: Isa>(
+        &self,
+        isa: I,
+        vector: &[f32],
+        scale: f32,
+        as_row: bool,
+        scratch: &mut ProjectScratch,
+    ) -> f32 {
         let padded = self.dim.next_multiple_of(4);
         let ProjectScratch { centered, bytes, products, projected } = scratch;
         centered.clear();
@@ -173,9 +233,9 @@ impl Transform {
         projected.clear();
         projected.resize(self.layout.lanes(), 0.0);
         for ((to, x), mean) in centered.iter_mut().zip(vector).zip(&self.mean) {
-            *to = x - mean;
+            *to = x * scale - mean;
         }
-        let norm = isa.dot(centered, centered);
+        let mut norm = isa.dot(centered, centered);
         let readings = if self.layout.code_max() > 15 { 2 } else { 1 };
         for _ in 0..readings {
             let largest = largest_magnitude(centered);
@@ -191,6 +251,14 @@ impl Transform {
                 *to += (product - 64 * sum) as f32 * (scale * lane_scale);
             }
         }
+        if let Some(lift) = &self.lift {
+            let coordinate = if as_row { lift.coordinate(squared_norm(&vector[..self.dim])) } else { 0.0 };
+            let more = coordinate - lift.mean;
+            norm += more * more;
+            for (to, column) in projected.iter_mut().zip(&lift.column) {
+                *to += more * column;
+            }
+        }
         norm
     }
 
@@ -204,7 +272,7 @@ impl Transform {
         scratch: &mut EncodeScratch,
         sketch: &mut [u8],
     ) {
-        let norm = self.project(isa, vector, &mut scratch.project);
+        let norm = self.project(isa, vector, 1.0, true, &mut scratch.project);
         let projected = &scratch.project.projected;
         let codes = &mut scratch.codes;
         codes.clear();
@@ -225,6 +293,9 @@ impl Transform {
         self.layout.pack(codes, sketch);
         let added = if euclidean {
             norm
+        } else if let Some(lift) = &self.lift {
+            // A row beyond the sphere is as much nearer to queries as it is longer.
+            norm - (squared_norm(&vector[..self.dim]) - lift.radius * lift.radius).max(0.0)
         } else {
             // The query is centered too: its product with x − mean lacks that of the mean.
             let vector = &vector[..self.dim];
@@ -266,6 +337,19 @@ pub(crate) fn low_byte(whole: f32) -> u8 {
 fn matrix_place(lane: usize, column: usize, padded: usize) -> usize {
     let block = lane / BLOCK * BLOCK * padded;
     block + column / 4 * (4 * BLOCK) + lane % BLOCK * 4 + column % 4
+}
+
+/// The squared length of a vector, summed in the same order on every machine: codes depend on it.
+#[inline(always)]
+pub(crate) fn squared_norm(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut sums = [0.0_f32; 16];
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x * x;
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|x| x * x).sum::<f32>()
 }
 
 /// The largest magnitude of some values.

@@ -103,3 +103,37 @@ fn sketches_and_graph_do_not_depend_on_threads_or_on_how_calls_are_cut() {
         }
     }
 }
+
+/// Rows of lengths from a third to three times the usual: linked by products most would have few ways or none.
+#[test]
+fn the_largest_inner_products_are_found_among_rows_of_uneven_length() {
+    let (n, dim) = (3000, 48);
+    let mut values = clustered(n + 50, dim, 20, 11);
+    let mut random = Random(3);
+    for row in values.chunks_exact_mut(dim).take(n) {
+        let length = 0.3 + 2.7 * random.unit().powi(3);
+        row.iter_mut().for_each(|x| *x *= length);
+    }
+    let queries = values.split_off(n * dim);
+    let metric = Metric::InnerProduct;
+    let truth: Vec<Vec<f32>> = queries
+        .chunks_exact(dim)
+        .map(|query| {
+            let all = brute_force(&values, dim, metric, query);
+            all.iter().take(10).map(|(distance, _)| *distance as f32).collect()
+        })
+        .collect();
+    for (sketches, floor) in [(true, 0.95), (false, 0.9)] {
+        let params = HnswParams { sketches, ..quick() };
+        for rows in [growing_rows(&values, dim), sealed_rows(&values, dim)] {
+            let index = GrowingHnsw::new(rows, n as u32, metric, params).unwrap();
+            index.link(n as u32, true, pool(2), &|| false).unwrap();
+            for level in available_levels() {
+                let opened = sealed(&index, &values).with_level(*level);
+                let got = mean_recall(&opened, &queries, &truth, 128);
+                println!("sketches {sketches} {level}: {got}");
+                assert!(got >= floor, "sketches {sketches} {level}: {got} is below {floor}");
+            }
+        }
+    }
+}

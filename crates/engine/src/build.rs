@@ -85,8 +85,15 @@ impl GraphBuild {
         Ok(GraphBuild { segment, graphs, asked, dropped, reuse: None })
     }
 
-    /// Takes over the lists of the first rows from other graphs, as far as these are of use.
+    /// Takes over the lists of the first rows from other graphs, as far as these are of use, and how their rows are
+    /// coded while that is good for the rows there are now. A segment that grows meanwhile has its codes from there.
     pub(crate) fn reuse(&mut self, reuse: Reuse) {
+        let graphs = std::mem::take(&mut self.graphs).into_iter();
+        let coded = graphs.map(|(name, graph)| match reuse.basis(&name) {
+            Some(basis) => (name, graph.with_basis(&basis)),
+            None => (name, graph),
+        });
+        self.graphs = coded.collect();
         self.reuse = Some(reuse);
     }
 

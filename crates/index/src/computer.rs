@@ -140,8 +140,9 @@ macro_rules! with_kernel {
 }
 pub(crate) use with_kernel;
 
-/// What rows are linked by: an inner product is no distance, and a graph of the largest products leaves most rows with
-/// few ways or none. Neighbours by distance lead to the largest product as they lead to a point far away.
+/// What whole rows are linked by while it is not known which rows have the largest products: an inner product is no
+/// distance, and where a few long rows have them all its graph leaves most rows with few ways or none. Neighbours by
+/// distance lead to the largest product as they lead to a point far away.
 pub(crate) fn link_metric(metric: Metric) -> Metric {
     match metric {
         Metric::InnerProduct => Metric::L2,
@@ -149,21 +150,25 @@ pub(crate) fn link_metric(metric: Metric) -> Metric {
     }
 }
 
-/// The factor of the occlusion test on what [`link_metric`] gives.
+/// The widest occlusion factor that means something for a metric: an inner product may be negative, and a factor
+/// on a negative distance would turn the rule around.
 pub(crate) fn usable_alpha(metric: Metric, alpha: f32) -> f32 {
     match metric {
         // Squared distances: a factor on the distance is its square here.
-        Metric::L2 | Metric::InnerProduct => alpha * alpha,
+        Metric::L2 => alpha * alpha,
         // One minus the cosine of unit vectors is half their squared distance.
         Metric::Cosine => alpha * alpha,
+        Metric::InnerProduct => 1.0,
     }
 }
 
-/// Up to which distance two rows count as equal. For cosine that covers the rounding of unit vectors.
+/// Up to which distance two rows count as equal. For cosine that covers the rounding of unit vectors; inner products
+/// do not tell equal rows from others.
 pub(crate) fn twin_distance(metric: Metric) -> f32 {
     match metric {
-        Metric::L2 | Metric::InnerProduct => 0.0,
+        Metric::L2 => 0.0,
         Metric::Cosine => 1e-6,
+        Metric::InnerProduct => f32::NEG_INFINITY,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::progress::Board;
 #[command(
     after_help = "--set takes m, ef_construction, full_scan_rows for graphs; lists, values_per_code, nprobe, rerank,\n\
                   full_scan_rows for ivf_pq. The fastest of --repeat times counts, after a warm-up.\n\n\
-                  Example:\n  dvse bench ann --base base.npy --queries queries.npy --metric cosine --set m=16,32"
+                  Example: dvse bench ann --base base.npy --queries queries.npy --metric cosine --set m=16,32"
 )]
 pub struct AnnArguments {
     /// Which vectors.

@@ -62,8 +62,10 @@ const WALK_TO_SCAN: u64 = 3;
 const BOUNDED_EF: usize = 24;
 
 /// Rows of no more than so many values together are compared in full at once: making a query ready for codes, and
-/// comparing in full what is near, costs as much.
+/// comparing in full what is near, costs as much. Behind another segment, whose codes are mostly made alike, the query is
+/// ready and a bound leaves few rows near: then a few rows are enough.
 const EXACT_VALUES_MAX: u64 = 64 << 10;
+const EXACT_VALUES_MAX_BOUNDED: u64 = 4 << 10;
 
 impl PlanFacts {
     /// Chooses by the exact number of rows that pass: a walk that must gather `ef` passing candidates sees
@@ -79,7 +81,8 @@ impl PlanFacts {
 
     /// The way to compare with every row that passes.
     pub(crate) fn scan(&self) -> FilterPlan {
-        if self.codes && u64::from(self.passing) * self.dim as u64 > EXACT_VALUES_MAX {
+        let most = if self.bounded { EXACT_VALUES_MAX_BOUNDED } else { EXACT_VALUES_MAX };
+        if self.codes && u64::from(self.passing) * self.dim as u64 > most {
             FilterPlan::Coded
         } else {
             FilterPlan::Exhaustive
@@ -126,9 +129,9 @@ mod tests {
                 let facts =
                     PlanFacts { passing, linked, codes, dim: 128, ef, full_scan_rows, bounded: false };
                 assert_eq!(facts.plan(), expect, "{facts:?}");
-                // A bound turns scans of codes into walks, and nothing else.
+                // With a bound scans of codes become walks, and comparing in full scans of codes, but nothing else.
                 let bounded = PlanFacts { bounded: true, ..facts }.plan();
-                assert!(bounded == expect || (codes && matches!(bounded, FilterPlan::InGraph { .. })));
+                assert!(bounded == expect || (codes && bounded != FilterPlan::Exhaustive), "{bounded:?}");
             }
         }
     }

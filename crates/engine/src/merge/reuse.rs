@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dvse_index::{GrowingHnsw, LinkError, SealedHnsw};
+use dvse_index::{GrowingHnsw, LinkError, SealedHnsw, SketchBasis};
 use dvse_types::VectorName;
 
 use crate::sealed::SealedSegment;
@@ -50,6 +50,11 @@ impl Reuse {
         }
         graph.adopt(from, kept, linked.saturating_add(STEP_ROWS), pool)?;
         Ok(true)
+    }
+
+    /// What the rows of a field are coded by.
+    pub(crate) fn basis(&self, name: &str) -> Option<SketchBasis> {
+        self.graph(name)?.basis()
     }
 
     fn graph(&self, name: &str) -> Option<&SealedHnsw> {

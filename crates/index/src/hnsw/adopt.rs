@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use dvse_simd::{Isa, Op, dispatch};
+use dvse_types::Metric;
 use rayon::prelude::*;
 
 use super::growing::{GrowingHnsw, LinkError, LinkProgress};
@@ -153,7 +154,8 @@ impl<V: VectorView> Adopter<'_, '_, V> {
         let slots = space.graph.slots(layer, row).len();
         if worker.candidates.len() > slots {
             let rule = PruneRule::new(space.metric, space.params.alpha, slots);
-            if let Some(sketches) = space.sketches.filter(|_| layer == 0) {
+            let by_sketch = layer == 0 && space.metric != Metric::InnerProduct;
+            if let Some(sketches) = space.sketches.filter(|_| by_sketch) {
                 dispatch(space.level, PruneBySketch { sketches, row, rule, worker });
             } else {
                 with_kernel!(space.metric, kernel => {

@@ -43,6 +43,8 @@ pub struct GrowingHnsw {
     graph: GrowingGraph,
     /// Whether sketches were there from the start, with the transform of another index.
     inherited: bool,
+    /// The transform of another index, to be taken if it is nearly as good as one learned.
+    offered: Option<SketchBasis>,
     /// Learned when there are enough rows; a row is linked by its sketch once there are sketches.
     sketches: OnceLock<GrowingSketches>,
     /// Held while they are learned.
@@ -117,6 +119,7 @@ impl GrowingHnsw {
             level: dvse_simd::detect(),
             graph,
             inherited: false,
+            offered: None,
             sketches: OnceLock::new(),
             learning: Mutex::new(()),
             linker: Mutex::new(Linker::default()),
@@ -132,9 +135,16 @@ impl GrowingHnsw {
     /// Codes rows as another index does, from the first on, instead of learning how when there are enough of them: a
     /// search then compares codes however few rows there are, and a query is made ready once for both. To be
     /// called before anything is linked; without effect where rows have no codes or are of another dimension.
+    ///
+    /// Where all rows are there from the start, learning takes place as always, and the other index's way is taken
+    /// unless what was learned is better by more than chance: rows drift away from what they once were.
     #[must_use]
     pub fn with_basis(mut self, basis: &SketchBasis) -> GrowingHnsw {
         if self.params.sketches && basis.transform.dim() == self.rows.dim() {
+            if matches!(self.rows, Rows::Sealed(_)) {
+                self.offered = Some(basis.clone());
+                return self;
+            }
             let rows_max = self.graph.rows_max();
             let sketches = GrowingSketches::with_basis(basis, rows_max, self.metric, self.level);
             if let Some(sketches) = sketches {
@@ -220,7 +230,10 @@ impl GrowingHnsw {
         pool: &'a rayon::ThreadPool,
         sketches: Option<&'a GrowingSketches>,
     ) -> LinkSpace<'a, V> {
-        let (metric, level, params) = (link_metric(self.metric), self.level, &self.params);
+        // Products are linked by where they are lifted to no sphere: where rows are their own nearest by them.
+        let by_product = sketches.is_some_and(|sketches| sketches.transform().lift().is_none());
+        let metric = if by_product { self.metric } else { link_metric(self.metric) };
+        let (level, params) = (self.level, &self.params);
         LinkSpace { graph: &self.graph, rows, metric, level, params, pool, sketches }
     }
 
@@ -256,8 +269,9 @@ impl GrowingHnsw {
             let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
             if self.sketches.get().is_none() {
                 let (seed, rows_max) = (self.params.seed, self.graph.rows_max());
+                let (metric, level, offered) = (self.metric, self.level, self.offered.as_ref());
                 let learned =
-                    GrowingSketches::learn(rows, known, rows_max, self.metric, seed, self.level, pool);
+                    GrowingSketches::learn(rows, known, rows_max, metric, seed, level, pool, offered);
                 let Some(learned) = learned else { return Ok(None) };
                 // Nobody else sets it while this lock is held.
                 drop(self.sketches.set(learned));

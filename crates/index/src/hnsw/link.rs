@@ -175,6 +175,8 @@ impl<V: VectorView> LinkSpace<'_, V> {
                     turn::offer();
                 }
                 let by_sketch = group.first().is_some_and(|edge| edge.layer == 0);
+                // Sketches of an inner product do not hold norms, so rows cannot be compared with each other by them.
+                let by_sketch = by_sketch && self.metric != Metric::InnerProduct;
                 if let Some(sketches) = self.sketches.filter(|_| by_sketch) {
                     self.link_back_by_sketch(sketches, group, worker);
                     return;

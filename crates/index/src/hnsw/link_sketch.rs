@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use dvse_simd::{Isa, Op, dispatch};
+use dvse_types::Metric;
 
 use super::link::{BackEdge, LinkSpace, Worker};
 use crate::candidates::{pack, unpack_row};
+use crate::computer::{DistanceComputer, NegatedDot};
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::beam_search::Counters;
-use crate::graph::prune::{PruneRule, SketchSpace, SketchSpaceScratch, select_neighbours};
-use crate::sketch::adaptive::{AdaptiveQuery, AdaptiveState, adaptive_search};
+use crate::graph::prune::{PruneRule, RowSpace, SketchSpace, SketchSpaceScratch, select_neighbours};
+use crate::sketch::adaptive::{AdaptiveQuery, AdaptiveState, Everyone, adaptive_search};
 use crate::sketch::computer::SketchComputer;
 use crate::sketch::growing::GrowingSketches;
 use crate::sketch::prepare::Prepare;
@@ -71,7 +73,7 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
     type Output = ();
 
     fn run<I: Isa>(self, isa: I) {
-        let LinkSpace { graph, rows, params, .. } = *self.space;
+        let LinkSpace { graph, rows, metric, params, .. } = *self.space;
         let rule = self.rule;
         let Worker { beam, candidates, taken, sketch, .. } = self.worker;
         let SketchWorker { query, adaptive, starts, estimates, prune } = sketch;
@@ -90,7 +92,16 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
             max_distances: u64::MAX,
         };
         let mut counters = Counters::default();
-        adaptive_search(graph, &computer, &walk, starts, &mut beam.visited, adaptive, &mut counters);
+        adaptive_search(
+            graph,
+            &computer,
+            &walk,
+            Everyone,
+            starts,
+            &mut beam.visited,
+            adaptive,
+            &mut counters,
+        );
         let worst = adaptive.nearest.worst();
         candidates.clear();
         let near = adaptive.frontier.candidates().filter(|(_, estimate)| *estimate <= worst);
@@ -107,9 +118,20 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
         candidates.retain(|key| unpack_row(*key) != self.row);
         candidates.sort_unstable();
         candidates.truncate(ef);
-        let transform = self.sketches.transform();
-        let mut space = SketchSpace { isa, transform, codes: &codes, row: self.row, scratch: prune };
-        select_neighbours(&mut space, candidates, rule, taken);
+        if metric == Metric::InnerProduct {
+            // Sketches of an inner product do not hold norms, so rows cannot be compared with each other by them.
+            let mut space = RowSpace { isa, kernel: NegatedDot, rows };
+            beam.batch.clear();
+            beam.batch.extend(candidates.iter().map(|key| unpack_row(*key)));
+            let prefetch = params.traversal.prefetch;
+            space.computer(self.row).score_batch(&beam.batch, u64::MAX, candidates, prefetch);
+            candidates.sort_unstable();
+            select_neighbours(&mut space, candidates, rule, taken);
+        } else {
+            let transform = self.sketches.transform();
+            let mut space = SketchSpace { isa, transform, codes: &codes, row: self.row, scratch: prune };
+            select_neighbours(&mut space, candidates, rule, taken);
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::computer::SketchComputer;
 use super::frontier::{CANDIDATES_MAX, Frontier, NearestK};
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Counters;
+use crate::row_set::RowSet;
 use crate::visited::VisitedSet;
 
 /// Neighbours one expansion may bring: the most slots a row can have.
@@ -45,6 +46,29 @@ pub(crate) struct AdaptiveQuery {
     pub(crate) max_distances: u64,
 }
 
+/// Which rows may be found; the others lead on.
+pub(crate) trait Members: Copy {
+    fn has(self, row: u32) -> bool;
+}
+
+/// All of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Everyone;
+
+impl Members for Everyone {
+    #[inline(always)]
+    fn has(self, _row: u32) -> bool {
+        true
+    }
+}
+
+impl Members for RowSet<'_> {
+    #[inline(always)]
+    fn has(self, row: u32) -> bool {
+        self.contains(row)
+    }
+}
+
 /// The loop's memory.
 #[derive(Debug, Default)]
 pub(crate) struct AdaptiveState {
@@ -56,38 +80,42 @@ pub(crate) struct AdaptiveState {
     survivors: Vec<u32>,
 }
 
-/// Walks the graph from `starts` (rows and their estimates); candidates are left in the state.
+/// Walks the graph from `starts` (rows and their estimates); candidates are left in the state, those that are no members
+/// among them. The threshold follows the k-th least estimate of the members.
 #[inline(never)]
-pub(crate) fn adaptive_search<I: Isa, A: Adjacency, C: CodeView>(
+#[expect(clippy::too_many_arguments, reason = "a loop over borrowed parts of an index and a scratch")]
+pub(crate) fn adaptive_search<I: Isa, A: Adjacency, C: CodeView, M: Members>(
     graph: &A,
     computer: &SketchComputer<'_, I, C>,
     query: &AdaptiveQuery,
+    members: M,
     starts: &[(u32, f32)],
     visited: &mut VisitedSet,
     state: &mut AdaptiveState,
     counters: &mut Counters,
 ) {
-    computer.isa().run(Walk { graph, computer, query, starts, visited, state, counters });
+    computer.isa().run(Walk { graph, computer, query, members, starts, visited, state, counters });
 }
 
 /// The body of [`adaptive_search`], compiled for one instruction set. Not a closure: those are not always compiled into
 /// the function that has the instruction set.
-struct Walk<'a, I, A, C> {
+struct Walk<'a, I, A, C, M> {
     graph: &'a A,
     computer: &'a SketchComputer<'a, I, C>,
     query: &'a AdaptiveQuery,
+    members: M,
     starts: &'a [(u32, f32)],
     visited: &'a mut VisitedSet,
     state: &'a mut AdaptiveState,
     counters: &'a mut Counters,
 }
 
-impl<I: Isa, A: Adjacency, C: CodeView> Op for Walk<'_, I, A, C> {
+impl<I: Isa, A: Adjacency, C: CodeView, M: Members> Op for Walk<'_, I, A, C, M> {
     type Output = ();
 
     #[inline(always)]
     fn run<J: Isa>(self, _: J) {
-        let Walk { graph, computer, query, starts, visited, state, counters } = self;
+        let Walk { graph, computer, query, members, starts, visited, state, counters } = self;
         let isa = computer.isa();
         let AdaptiveState { frontier, nearest, batches: [next, waiting], estimates, survivors } = state;
         let (mut next, mut waiting) = (next, waiting);
@@ -102,7 +130,9 @@ impl<I: Isa, A: Adjacency, C: CodeView> Op for Walk<'_, I, A, C> {
             if *row < query.limit && visited.insert(*row) {
                 graph.prefetch(*row);
                 frontier.push(*row, *estimate);
-                nearest.insert(*estimate);
+                if members.has(*row) {
+                    nearest.insert(*estimate);
+                }
             }
         }
         let (mut hops, mut distances) = (0, 0);
@@ -138,7 +168,9 @@ impl<I: Isa, A: Adjacency, C: CodeView> Op for Walk<'_, I, A, C> {
                 let (row, estimate) = (rows[*position as usize], estimates[*position as usize]);
                 graph.prefetch(row);
                 frontier.push(row, estimate);
-                nearest.insert(estimate);
+                if members.has(row) {
+                    nearest.insert(estimate);
+                }
             }
             std::mem::swap(&mut next, &mut waiting);
             waiting_rows = gathered;

@@ -86,6 +86,46 @@ pub(crate) fn fit<V: VectorView>(
     flat.clone().with_lift(Lift { radius, mean: mean_lift, column }).unwrap_or(flat)
 }
 
+/// Rows of the sample that are compared with all of it.
+const ASKED_ROWS: usize = 64;
+
+/// A row that has so many larger products with others than with itself is not its own neighbour.
+const LARGER_MAX: usize = 10;
+
+/// Whether a few long rows have the largest products with most others. A graph of the largest products then has few lists
+/// that lead on: of images (60 000 × 784) one row in ten is among its own ten largest, and rows are linked on a sphere. Of
+/// word vectors (340 479 × 100), where 99 in 100 are, links by product find more.
+pub(crate) fn long_rows_lead<V: VectorView>(rows: &V, sample: &[u32], level: Level) -> bool {
+    dispatch(level, LongRowsLead { rows, sample })
+}
+
+struct LongRowsLead<'a, V> {
+    rows: &'a V,
+    sample: &'a [u32],
+}
+
+impl<V: VectorView> Op for LongRowsLead<'_, V> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> bool {
+        let LongRowsLead { rows, sample } = self;
+        let step = sample.len().div_ceil(ASKED_ROWS).max(1);
+        let (mut asked, mut own) = (0, 0);
+        for row in sample.iter().step_by(step) {
+            let vector = rows.row(*row);
+            let square = isa.dot(vector, vector);
+            let mut larger = 0;
+            for other in sample {
+                larger += usize::from(isa.dot(vector, rows.row(*other)) > square);
+            }
+            asked += 1;
+            own += usize::from(larger < LARGER_MAX);
+        }
+        2 * own < asked
+    }
+}
+
 /// The radius of the sphere is that of nearly all rows, and some more. On a larger one rows lie near the pole, where their
 /// distances say little about products; on a smaller one rows beyond it are near to everything, and take the places of
 /// others. Measured on images (60 000 × 784) and word vectors (340 479 × 100): from 1.0 to 1.5 times the largest norm of images

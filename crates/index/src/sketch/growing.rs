@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::calibrate::{Calibrate, Tuning};
 use super::codes::{CodeWriter, growing_codes};
 use super::entries::Entries;
-use super::fit::{SAMPLE_ROWS, SAMPLE_ROWS_GROWING, fit, sample_rows};
+use super::fit::{SAMPLE_ROWS, SAMPLE_ROWS_GROWING, fit, long_rows_lead, sample_rows};
 use super::layout::Layout;
 use super::query::Space;
 use super::transform::{EncodeScratch, Transform};
@@ -33,6 +33,10 @@ pub struct SketchBasis {
 
 /// Rows of another index may be coded less well by its transform: until that is measured, noise counts so many times.
 const FOREIGN_NOISE: f32 = 1.5;
+
+/// A transform that is offered is kept while its estimates are wrong by no more than so many times what those of one
+/// learned anew are: about what two samples of the same rows differ by.
+const OFFERED_NOISE_MAX: f32 = 1.05;
 
 /// The transform, and sketches as far as rows are encoded. One thread encodes, any number read.
 pub(crate) struct GrowingSketches {
@@ -60,6 +64,10 @@ const ROWS_A_TURN: usize = 32;
 impl GrowingSketches {
     /// Learns from a sample of the first `known` rows; there is room for `rows_max` sketches. `None` when that many
     /// are more than can be addressed.
+    ///
+    /// Where a transform is offered that makes nearly as little noise as what was learned, that one is taken: codes of
+    /// other segments are by it, and a query is made ready once for all of them.
+    #[expect(clippy::too_many_arguments, reason = "what is learned from, and how")]
     pub(crate) fn learn<V: VectorView>(
         rows: &V,
         known: u32,
@@ -68,27 +76,33 @@ impl GrowingSketches {
         seed: u64,
         level: Level,
         pool: Option<&rayon::ThreadPool>,
+        offered: Option<&SketchBasis>,
     ) -> Option<GrowingSketches> {
-        let layout = Layout::for_dim(rows.dim() + usize::from(metric == Metric::InnerProduct));
         let sample = sample_rows(known, if pool.is_some() { SAMPLE_ROWS } else { SAMPLE_ROWS_GROWING });
-        let lift = metric == Metric::InnerProduct;
+        let lift = metric == Metric::InnerProduct && long_rows_lead(rows, &sample, level);
+        let layout = Layout::for_dim(rows.dim() + usize::from(lift));
         let transform = fit(rows, &sample, layout, seed, level, pool, lift);
         let sketches = GrowingSketches::new(transform, Tuning::default(), rows_max, metric, level)?;
-        sketches.tuning.store(Arc::new(sketches.calibrate(rows, &sample)?));
-        Some(sketches)
+        let learned = sketches.calibrate(rows, &sample)?;
+        sketches.tuning.store(Arc::new(learned));
+        let alike = |basis: &&SketchBasis| basis.transform.lift().is_some() == lift;
+        let Some(SketchBasis { transform, tuning }) = offered.filter(alike) else { return Some(sketches) };
+        let other = GrowingSketches::new(transform.clone(), *tuning, rows_max, metric, level)?;
+        let measured = other.calibrate(rows, &sample)?;
+        if measured.noise > learned.noise * OFFERED_NOISE_MAX {
+            return Some(sketches);
+        }
+        other.tuning.store(Arc::new(measured));
+        Some(other)
     }
 
-    /// Takes the transform of another index. `None` when so many sketches are more than can be addressed, or when they were
-    /// made before rows were lifted for inner products.
+    /// Takes the transform of another index. `None` when so many sketches are more than can be addressed.
     pub(crate) fn with_basis(
         basis: &SketchBasis,
         rows_max: u32,
         metric: Metric,
         level: Level,
     ) -> Option<GrowingSketches> {
-        if metric == Metric::InnerProduct && basis.transform.lift().is_none() {
-            return None;
-        }
         let tuning = Tuning { noise: basis.tuning.noise * FOREIGN_NOISE, ..basis.tuning };
         let sketches = GrowingSketches::new(basis.transform.clone(), tuning, rows_max, metric, level)?;
         sketches.foreign.store(true, Ordering::Relaxed);
@@ -167,7 +181,10 @@ impl GrowingSketches {
     pub(crate) fn link_space(&self) -> Space {
         match self.metric {
             Metric::L2 | Metric::Cosine => Space::Euclidean,
-            Metric::InnerProduct => Space::Sphere,
+            Metric::InnerProduct if self.transform.lift().is_some() => Space::Sphere,
+            // How many rows are encoded depends on when they came, and so may the last bits of an estimate: linking
+            // counts from the rows it knows alone.
+            Metric::InnerProduct => space_of(self.metric, self.linked_norm_max()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use dvse_simd::Isa;
 
+use super::adaptive::Members;
 use super::frontier::Frontier;
 use crate::byte_rows::ExactRows;
 use crate::candidates::{pack, unpack_distance, unpack_row};
@@ -13,19 +14,19 @@ use crate::vectors::VectorView;
 /// hardware, which follows a stream but not into the next page, took a quarter longer at 384 and at 784 dimensions.
 const PREFETCH: Prefetch = Prefetch { rows_ahead: 6, lines: usize::MAX };
 
-/// Leaves the best `k` of the candidates whose estimate is at most `estimate_max` in the beam's pool, with exact
-/// distances.
+/// Leaves the best `k` of the members whose estimate is at most `estimate_max` in the beam's pool, with exact distances.
 #[inline(always)]
-pub(crate) fn rerank_frontier<I: Isa, V: VectorView, K: Kernel>(
+pub(crate) fn rerank_frontier<I: Isa, V: VectorView, K: Kernel, M: Members>(
     exact: &ExactRows<'_, I, V, K>,
     frontier: &Frontier,
+    members: M,
     estimate_max: f32,
     k: usize,
     beam: &mut Beam,
 ) -> u64 {
     beam.batch.clear();
-    beam.batch
-        .extend(frontier.candidates().filter(|(_, estimate)| *estimate <= estimate_max).map(|(row, _)| row));
+    let near = frontier.candidates().filter(|(row, estimate)| *estimate <= estimate_max && members.has(*row));
+    beam.batch.extend(near.map(|(row, _)| row));
     rerank_batch(exact, k, beam)
 }
 

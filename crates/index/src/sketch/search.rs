@@ -5,7 +5,7 @@ use std::ops::Range;
 use dvse_simd::{Isa, Op};
 use dvse_types::Metric;
 
-use super::adaptive::{AdaptiveQuery, AdaptiveState, NEIGHBOURS_MAX, adaptive_search};
+use super::adaptive::{AdaptiveQuery, AdaptiveState, Everyone, Members, NEIGHBOURS_MAX, adaptive_search};
 use super::calibrate::Tuning;
 use super::codes::CodeView;
 use super::computer::SketchComputer;
@@ -144,28 +144,39 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             }
             Space::Product { .. } => f32::INFINITY,
         };
-        if unmasked && fits && bound == f32::INFINITY {
-            let walk = AdaptiveQuery {
+        let passing = if unmasked { self.layer.limit } else { self.set.count_below(self.layer.limit) };
+        // So many rows are hidden that a walk may miss those of the set.
+        let is_sparse = u64::from(passing) * SPARSE_FROM < u64::from(self.layer.limit) * (SPARSE_FROM - 1);
+        if fits && !is_sparse && bound == f32::INFINITY {
+            let query = AdaptiveQuery {
                 k: self.k,
                 gamma,
                 limit: self.layer.limit,
                 hops_max,
                 max_distances: self.layer.max_distances,
             };
-            let visited = &mut self.beam.visited;
-            adaptive_search(self.graph, &computer, &walk, starts, visited, adaptive, &mut counters);
-            let end = if let RowSet::Below(end) = self.set { self.tail.end.min(end) } else { self.tail.end };
-            counters.distances += scan_into(&computer, self.tail.start..end, window, adaptive);
-            // A walk that ran out of ways before it had found enough is begun again as a beam.
-            if adaptive.nearest.worst() < f32::INFINITY || counters.stopped_early {
-                let estimate_max = adaptive.nearest.worst() + window;
-                counters.distances +=
-                    rerank_frontier(&exact, &adaptive.frontier, estimate_max, self.k, self.beam);
+            let walk = AdaptiveWalk {
+                graph: self.graph,
+                computer: &computer,
+                exact: &exact,
+                query: &query,
+                starts: starts.as_slice(),
+                tail: self.tail.clone(),
+                window,
+            };
+            // Few hidden rows are walked over and left out; with none, nothing is asked of a row.
+            let answered = if unmasked {
+                let end = if let RowSet::Below(end) = self.set { end } else { u32::MAX };
+                let tail = self.tail.start..self.tail.end.min(end);
+                AdaptiveWalk { tail, ..walk }.run(Everyone, self.beam, adaptive, &mut counters)
+            } else {
+                walk.run(self.set, self.beam, adaptive, &mut counters)
+            };
+            if answered {
                 return counters;
             }
         }
-        if fits && (!unmasked || bound < f32::INFINITY) {
-            let passing = self.set.count_below(self.layer.limit);
+        if fits && (is_sparse || bound < f32::INFINITY) {
             let walk = MaskedQuery {
                 k: self.k,
                 gamma,
@@ -174,7 +185,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
                 hops_max: hops_max.saturating_mul(self.layer.limit.into()) / u64::from(passing.max(1)),
                 max_distances: self.layer.max_distances,
                 set: self.set,
-                is_sparse: u64::from(passing) * SPARSE_FROM < u64::from(self.layer.limit) * (SPARSE_FROM - 1),
+                is_sparse,
                 bound,
             };
             let visited = &mut self.beam.visited;
@@ -231,10 +242,45 @@ pub(crate) fn window_of(ef: usize, k: usize, tuning: Tuning, query: &SketchQuery
     (deviations * tuning.noise * query.radius).min(f32::MAX)
 }
 
-/// Adds the rows of a range to the candidates where their estimate is near enough to matter.
-fn scan_into<I: Isa, C: CodeView>(
+/// An adaptive walk, the look at the rows that no graph holds yet, and the exact comparison.
+struct AdaptiveWalk<'a, 'q, I, A, V, C, K> {
+    graph: &'a A,
+    computer: &'a SketchComputer<'a, I, C>,
+    exact: &'a ExactRows<'q, I, V, K>,
+    query: &'a AdaptiveQuery,
+    starts: &'a [(u32, f32)],
+    tail: Range<u32>,
+    window: f32,
+}
+
+impl<I: Isa, A: Adjacency, V: VectorView, C: CodeView, K: Kernel> AdaptiveWalk<'_, '_, I, A, V, C, K> {
+    /// Leaves the answer in the beam's pool. `false` when the walk ran out of ways before it had found enough: it is to be
+    /// begun again otherwise.
+    #[inline(always)]
+    fn run<M: Members>(
+        self,
+        members: M,
+        beam: &mut Beam,
+        state: &mut AdaptiveState,
+        counters: &mut Counters,
+    ) -> bool {
+        let AdaptiveWalk { graph, computer, exact, query, starts, tail, window } = self;
+        adaptive_search(graph, computer, query, members, starts, &mut beam.visited, state, counters);
+        counters.distances += scan_into(computer, tail, members, window, state);
+        if state.nearest.worst() == f32::INFINITY && !counters.stopped_early {
+            return false;
+        }
+        let estimate_max = state.nearest.worst() + window;
+        counters.distances += rerank_frontier(exact, &state.frontier, members, estimate_max, query.k, beam);
+        true
+    }
+}
+
+/// Adds the members of a range to the candidates where their estimate is near enough to matter.
+fn scan_into<I: Isa, C: CodeView, M: Members>(
     computer: &SketchComputer<'_, I, C>,
     range: Range<u32>,
+    members: M,
     window: f32,
     state: &mut AdaptiveState,
 ) -> u64 {
@@ -249,7 +295,7 @@ fn scan_into<I: Isa, C: CodeView>(
         let estimates = &mut estimates[..count];
         computer.estimate(&rows[..count], estimates);
         for (row, estimate) in rows.iter().zip(estimates.iter()) {
-            if *estimate < state.nearest.worst() + window {
+            if *estimate < state.nearest.worst() + window && members.has(*row) {
                 if state.frontier.len() == CANDIDATES_MAX {
                     state.frontier.shrink(CANDIDATES_MAX / 2);
                 }

@@ -94,10 +94,6 @@ impl ByteRows {
         sink.begin(BYTES)?;
         sink.append(self.bytes.as_slice())
     }
-
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.bytes.as_slice().len() as u64
-    }
 }
 
 impl<'a> ByteView<'a> {

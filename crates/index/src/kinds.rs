@@ -60,9 +60,9 @@ pub enum IndexParamsError {
 /// An index that is linked while it is searched, of any kind.
 pub enum GrowingIndex {
     /// A graph, layered or flat.
-    Graph(GrowingHnsw),
+    Graph(Box<GrowingHnsw>),
     /// Inverted lists.
-    Lists(GrowingIvf),
+    Lists(Box<GrowingIvf>),
 }
 
 impl GrowingIndex {
@@ -78,10 +78,10 @@ impl GrowingIndex {
     ) -> Result<GrowingIndex, IndexParamsError> {
         Ok(match params {
             IndexParams::Graph(params) => {
-                GrowingIndex::Graph(GrowingHnsw::new(rows, rows_max, metric, params)?)
+                GrowingIndex::Graph(Box::new(GrowingHnsw::new(rows, rows_max, metric, params)?))
             }
             IndexParams::Lists(params) => {
-                GrowingIndex::Lists(GrowingIvf::new(rows, rows_max, metric, params)?)
+                GrowingIndex::Lists(Box::new(GrowingIvf::new(rows, rows_max, metric, params)?))
             }
         })
     }
@@ -90,8 +90,8 @@ impl GrowingIndex {
     #[must_use]
     pub fn with_level(self, level: Level) -> GrowingIndex {
         match self {
-            GrowingIndex::Graph(graph) => GrowingIndex::Graph(graph.with_level(level)),
-            GrowingIndex::Lists(lists) => GrowingIndex::Lists(lists.with_level(level)),
+            GrowingIndex::Graph(graph) => GrowingIndex::Graph(Box::new(graph.with_level(level))),
+            GrowingIndex::Lists(lists) => GrowingIndex::Lists(Box::new(lists.with_level(level))),
         }
     }
 
@@ -99,7 +99,7 @@ impl GrowingIndex {
     #[must_use]
     pub fn with_basis(self, basis: &SketchBasis) -> GrowingIndex {
         match self {
-            GrowingIndex::Graph(graph) => GrowingIndex::Graph(graph.with_basis(basis)),
+            GrowingIndex::Graph(graph) => GrowingIndex::Graph(Box::new(graph.with_basis(basis))),
             lists @ GrowingIndex::Lists(_) => lists,
         }
     }
@@ -170,8 +170,8 @@ impl GrowingIndex {
 
     fn index(&self) -> &dyn AnnIndex {
         match self {
-            GrowingIndex::Graph(graph) => graph,
-            GrowingIndex::Lists(lists) => lists,
+            GrowingIndex::Graph(graph) => &**graph,
+            GrowingIndex::Lists(lists) => &**lists,
         }
     }
 }

@@ -229,7 +229,7 @@ impl AnnIndex for SealedHnsw {
     fn index_bytes(&self) -> u64 {
         let sketches = self.sketches.as_ref().map_or(0, SketchSections::bytes);
         let codes = self.codes.as_deref().map_or(0, CodedRows::bytes);
-        let bytes = self.bytes.as_ref().map_or(0, ByteRows::len_bytes);
-        self.sections.bytes() + sketches + codes + bytes
+        // Rows as bytes are mapped as the rows are, and count with them.
+        self.sections.bytes() + sketches + codes
     }
 }

@@ -164,9 +164,11 @@ impl GraphSections {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        let sections = [&self.levels, &self.layer0, &self.offsets, &self.upper];
-        let narrow = self.narrow.as_ref().map_or(0, |lists| size_of_val(lists.as_slice()) as u64);
-        sections.into_iter().map(|section| section.as_slice().len() as u64).sum::<u64>() + narrow
+        // Of the lists of layer 0 those that searches read.
+        let wide = self.layer0.as_slice().len() as u64;
+        let layer0 = self.narrow.as_ref().map_or(wide, |lists| size_of_val(lists.as_slice()) as u64);
+        let sections = [&self.levels, &self.offsets, &self.upper];
+        sections.into_iter().map(|section| section.as_slice().len() as u64).sum::<u64>() + layer0
     }
 
     /// What the graph was built with; the traversal is not kept.

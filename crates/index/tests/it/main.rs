@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 mod adopt;
+mod churn;
 mod coded;
 mod data;
 mod exact;
@@ -12,3 +13,4 @@ mod ivf_sections;
 mod kinds;
 mod sections;
 mod sketch;
+mod work;

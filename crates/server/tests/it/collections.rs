@@ -261,7 +261,7 @@ fn quantization_is_asked_for_in_both_dialects_and_shown() {
         let expect = json!({"status": {"error": "~params.quantization.oversampling"}});
         server.play(&[("POST", "/collections/c/points/query", &query(bad), 422, expect)]);
     }
-    let expect = json!({"status": {"error": "~limits.ef_max"}});
+    let expect = json!({"status": {"error": "~quantization.oversampling", "help": "~limits.ef_max"}});
     server.play(&[("POST", "/collections/c/points/query", &query(r#"{"oversampling":1e9}"#), 400, expect)]);
 }
 

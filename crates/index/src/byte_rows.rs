@@ -12,7 +12,7 @@ use dvse_types::Metric;
 
 use crate::candidates::pack;
 use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource};
+use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, sized, write_items};
 use crate::sketch::transform::low_byte;
 use crate::vectors::VectorView;
 
@@ -23,9 +23,6 @@ const ALIGNED: usize = 64;
 
 /// Rows asked for ahead: they are a few lines each.
 const ROWS_AHEAD: usize = 16;
-
-/// Bytes written at a time, at least.
-const PIECE: usize = 64 * 1024;
 
 /// The bytes of all rows of a sealed index.
 #[derive(Debug)]
@@ -56,17 +53,11 @@ impl ByteRows {
             return Ok(());
         }
         sink.begin(BYTES)?;
-        let mut piece = Vec::with_capacity(PIECE + stride);
-        for row in 0..count {
+        write_items(count, sink, |row, piece| {
             let begin = piece.len();
             piece.extend(rows.row(row)[..dim].iter().map(|value| as_byte(*value).unwrap_or(0)));
             piece.resize(begin + stride, 0);
-            if piece.len() >= PIECE {
-                sink.append(&piece)?;
-                piece.clear();
-            }
-        }
-        sink.append(&piece)
+        })
     }
 
     /// Finds the bytes of `rows` rows of `dim` values; `None` where there are none.
@@ -75,14 +66,12 @@ impl ByteRows {
         dim: usize,
         rows: u32,
     ) -> Result<Option<ByteRows>, OpenIndexError> {
-        let Some(bytes) = source.section(BYTES) else { return Ok(None) };
-        let stride = dim.next_multiple_of(ALIGNED);
-        let (got, expected) = (bytes.as_slice().len() as u64, u64::from(rows) * stride as u64);
-        if got == expected {
-            Ok(Some(ByteRows { bytes, stride }))
-        } else {
-            Err(OpenIndexError::Size { section: BYTES, expected, got })
+        if source.section(BYTES).is_none() {
+            return Ok(None);
         }
+        let stride = dim.next_multiple_of(ALIGNED);
+        let bytes = sized(source, BYTES, u64::from(rows) * stride as u64, 1)?;
+        Ok(Some(ByteRows { bytes, stride }))
     }
 
     pub(crate) fn view(&self) -> ByteView<'_> {

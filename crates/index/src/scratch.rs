@@ -19,8 +19,6 @@ pub struct Scratch {
     pub(crate) query: AlignedBuf<f32>,
     pub(crate) beam: Beam,
     pub(crate) sketch: SketchScratch,
-    /// The query as codes are compared with it.
-    pub(crate) coded: crate::coded::CodedQuery,
     /// What searches over inverted lists need besides.
     pub(crate) ivf: crate::ivf::Workspace,
 }

@@ -220,6 +220,33 @@ pub enum OpenIndexError {
     },
 }
 
+/// A section of `expected` bytes, aligned for elements of 4 bytes where `element` says so.
+pub(crate) fn sized(
+    source: &dyn SectionSource,
+    section: &'static str,
+    expected: u64,
+    element: usize,
+) -> Result<SectionBytes, OpenIndexError> {
+    let bytes = source.section(section).ok_or(OpenIndexError::Missing { section })?;
+    let got = bytes.as_slice().len() as u64;
+    if got != expected || (element == 4 && bytes.cast::<u32>().is_none()) {
+        return Err(OpenIndexError::Size { section, expected, got });
+    }
+    Ok(bytes)
+}
+
+/// That a number in a section contradicts the others.
+pub(crate) fn damaged(
+    section: &'static str,
+    element: usize,
+    what: &'static str,
+    got: impl Into<u64>,
+    expected: impl Into<String>,
+) -> OpenIndexError {
+    let (element, got, expected) = (element as u64, got.into(), expected.into());
+    OpenIndexError::Damaged { section, element, what, got, expected }
+}
+
 /// How the headers of all indexes name a metric.
 pub(crate) fn metric_code(metric: Metric) -> u32 {
     match metric {

@@ -7,8 +7,7 @@ pub const CACHE_LINE: usize = 64;
 /// second-level cache where there is a choice.
 ///
 /// Only a hint: it never faults and changes no result. Why the second level: lines on their way to the first wait in its
-/// miss buffers, of which there are few, and a full set of them stops the core. On a Zen 4 blocks of two lines scattered
-/// over 128 MiB arrive every 9 ns so, into the first level every 16; over 32 MiB it is 8 against 12.
+/// miss buffers, of which there are few, and a full set of them stops the core (docs/adr/0010-sketches.md).
 #[inline(always)]
 pub fn prefetch_read<T>(slice: &[T], lines: usize) {
     let bytes = size_of_val(slice).min(lines.saturating_mul(CACHE_LINE));

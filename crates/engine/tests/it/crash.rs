@@ -63,6 +63,10 @@ fn script() -> Vec<Act> {
             12 | 31 => Some(IndexSpec::IvfPq(lists)),
             17 => Some(IndexSpec::Flat),
             22 => Some(IndexSpec::Hnsw(graph())),
+            9 => Some(IndexSpec::Hnsw(HnswSpec { quantization: Quantization::Scalar8, ..graph() })),
+            24 => {
+                Some(IndexSpec::Nsw(HnswSpec { quantization: Quantization::RaBitQ { bits: 4 }, ..graph() }))
+            }
             _ => None,
         };
         ops.extend(index.map(|index| WriteOp::SetIndex { vector: String::new(), index }));

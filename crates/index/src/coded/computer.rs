@@ -38,11 +38,10 @@ impl<'a, I: Isa> CodeComputer<'a, I> {
         &self.rows[start..start + self.row_bytes]
     }
 
-    /// The estimate for a row, and how far it is from the truth most often.
+    /// How far the estimate for a row is from the truth most often.
     #[inline(always)]
-    pub(crate) fn estimate_within(&self, row: u32) -> (f32, f32) {
-        let factors = self.coder.factors(self.row(row));
-        (self.score(row), self.query.factors.deviation(&factors))
+    pub(crate) fn deviation(&self, row: u32) -> f32 {
+        self.query.factors.deviation(&self.coder.factors(self.row(row)))
     }
 
     /// Runs with the kernel of the codes.

@@ -75,8 +75,8 @@ fn choose<I: Isa>(codes: &CodeComputer<'_, I>, k: usize, rescore: Rescore, beam:
     let within: Vec<(u32, f32, f32)> = keys
         .iter()
         .map(|key| {
-            let (row, deviation) = (unpack_row(*key), codes.estimate_within(unpack_row(*key)).1);
-            (row, unpack_distance(*key), DEVIATIONS * deviation)
+            let row = unpack_row(*key);
+            (row, unpack_distance(*key), DEVIATIONS * codes.deviation(row))
         })
         .collect();
     let mut most: Vec<f32> = within.iter().map(|(_, estimate, error)| estimate + error).collect();

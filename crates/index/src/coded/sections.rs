@@ -14,7 +14,9 @@ use dvse_types::{Metric, turn};
 use super::coder::Encode;
 use super::{Coder, RowCodes};
 use crate::quant::rabitq::EncodeScratch;
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, metric_code};
+use crate::sections::{
+    OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized,
+};
 use crate::sketch::entries::Entries;
 use crate::vectors::VectorView;
 
@@ -137,16 +139,16 @@ impl CodedRows {
         }
         let (meta, codes) = read_meta(source, metric, dim, rows)?;
         let values = if codes == RowCodes::Scalar8 { 0 } else { dim };
-        let bytes = sized(source, CENTER, 4 * values as u64)?;
+        let bytes = sized(source, CENTER, 4 * values as u64, 1)?;
         let center: Vec<f32> = bytes.as_slice().chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
         if let Some(element) = center.iter().position(|value| !value.is_finite()) {
             let got = center[element].to_bits();
-            return Err(damaged(CENTER, element, "a value", got.into(), "a finite number".to_owned()));
+            return Err(damaged(CENTER, element, "a value", got, "a finite number".to_owned()));
         }
         let row_bytes = codes.row_bytes(dim);
-        let bytes = sized(source, ROWS, u64::from(rows) * row_bytes as u64)?.resident();
+        let bytes = sized(source, ROWS, u64::from(rows) * row_bytes as u64, 1)?.resident();
         let Some(coder) = Coder::new(codes, metric, dim, center, meta.seed) else {
-            return Err(damaged(META, 0, "the bits of a value", meta.bits.into(), "1, 2, 4 or 8".to_owned()));
+            return Err(damaged(META, 0, "the bits of a value", meta.bits, "1, 2, 4 or 8"));
         };
         for (row, coded) in bytes.as_slice().chunks_exact(row_bytes).enumerate() {
             if !coder.factors(coded).are_sound() {
@@ -191,7 +193,7 @@ fn read_meta(
     dim: usize,
     rows: u32,
 ) -> Result<(Meta, RowCodes), OpenIndexError> {
-    let bytes = sized(source, META, size_of::<Meta>() as u64)?;
+    let bytes = sized(source, META, size_of::<Meta>() as u64, 1)?;
     let meta: Meta = bytemuck::pod_read_unaligned(bytes.as_slice());
     let wrong = |what, got: u64, expected: String| Err(damaged(META, 0, what, got, expected));
     if meta.magic != MAGIC {
@@ -223,24 +225,4 @@ fn read_meta(
         return wrong("the reserved field", 1, "0".to_owned());
     }
     Ok((meta, codes))
-}
-
-fn sized(
-    source: &dyn SectionSource,
-    section: &'static str,
-    expected: u64,
-) -> Result<SectionBytes, OpenIndexError> {
-    let bytes = source.section(section).ok_or(OpenIndexError::Missing { section })?;
-    let got = bytes.as_slice().len() as u64;
-    if got == expected { Ok(bytes) } else { Err(OpenIndexError::Size { section, expected, got }) }
-}
-
-fn damaged(
-    section: &'static str,
-    element: usize,
-    what: &'static str,
-    got: u64,
-    expected: String,
-) -> OpenIndexError {
-    OpenIndexError::Damaged { section, element: element as u64, what, got, expected }
 }

@@ -78,7 +78,7 @@ impl Op for Estimates<'_> {
         (0..rows)
             .map(|row| {
                 let factors = coder.factors(&coded[row as usize * bytes..][..bytes]);
-                let (estimate, deviation) = computer.estimate_within(row);
+                let (estimate, deviation) = (computer.score(row), computer.deviation(row));
                 // Four at a time, and in a batch, the same number comes out.
                 assert_eq!(computer.score4([row; 4]), [estimate; 4]);
                 (estimate, made.factors.error_max(&factors), deviation)

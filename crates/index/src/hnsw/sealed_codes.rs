@@ -6,14 +6,15 @@ use dvse_types::Metric;
 use super::search::SCAN_K_MAX;
 use super::sections::SealedGraph;
 use crate::ann::{Neighbor, SearchError, SearchParams, SearchStats};
+use crate::coded::CodedQuery;
 use crate::coded::search::{CodedScan, CodedSearch, CodedWalk};
 use crate::coded::sections::CodedRows;
-use crate::computer::with_kernel;
+use crate::computer::{Kernel, with_kernel};
 use crate::flat::collect;
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::{LayerQuery, Traversal};
 use crate::row_set::RowSet;
-use crate::scratch::Scratch;
+use crate::scratch::{Beam, Scratch};
 use crate::vectors::{MatrixView, VectorView};
 
 /// What a query is run against.
@@ -26,7 +27,24 @@ pub(super) struct CodedTarget<'a> {
     pub(super) traversal: Traversal,
 }
 
-impl CodedTarget<'_> {
+impl<'a> CodedTarget<'a> {
+    /// What a walk and a scan are asked alike.
+    fn request<'b, K: Kernel>(
+        &self,
+        kernel: K,
+        query: &'b [f32],
+        params: &SearchParams,
+        set: RowSet<'b>,
+        beam: &'b mut Beam,
+        scratch: &'b mut CodedQuery,
+    ) -> CodedSearch<'b, MatrixView<'a>, K>
+    where
+        'a: 'b,
+    {
+        let (rows, coded, SearchParams { k, ef, rescore, .. }) = (self.rows, self.coded, *params);
+        CodedSearch { rows, kernel, coded, query, k, ef, rescore, set, beam, scratch }
+    }
+
     /// Walks over the graph by codes.
     pub(super) fn search(
         &self,
@@ -37,8 +55,7 @@ impl CodedTarget<'_> {
         out: &mut Vec<Neighbor>,
     ) -> Result<SearchStats, SearchError> {
         out.clear();
-        let mut coded_query = std::mem::take(&mut scratch.coded);
-        let (query, beam, _) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        let (query, beam, memory) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
         let covered = self.coded.len();
         let Some(entry) = self.graph.entry().filter(|_| params.k > 0) else {
             return Ok(SearchStats { covered, ..SearchStats::default() });
@@ -46,24 +63,12 @@ impl CodedTarget<'_> {
         let (limit, max_distances, traversal) = (entry.limit, params.max_distances, self.traversal);
         let layer = LayerQuery { layer: 0, limit, ef: params.ef, max_distances, traversal };
         let counters = with_kernel!(self.metric, kernel => dispatch(self.level, CodedWalk {
-            search: CodedSearch {
-                rows: self.rows,
-                kernel,
-                coded: self.coded,
-                query,
-                k: params.k,
-                ef: params.ef,
-                rescore: params.rescore,
-                set,
-                beam,
-                scratch: &mut coded_query,
-            },
+            search: self.request(kernel, query, params, set, beam, &mut memory.coded),
             graph: self.graph,
             entry: entry.row,
             layer,
         }));
-        collect(&scratch.beam, params.k, out);
-        scratch.coded = coded_query;
+        collect(beam, params.k, out);
         Ok(SearchStats {
             distances: counters.distances,
             hops: counters.hops,
@@ -82,25 +87,14 @@ impl CodedTarget<'_> {
         out: &mut Vec<Neighbor>,
     ) -> Result<Option<SearchStats>, SearchError> {
         out.clear();
-        let mut coded_query = std::mem::take(&mut scratch.coded);
-        let (query, beam, _) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
+        let (query, beam, memory) = scratch.prepare(query, self.rows.dim(), self.rows.stride())?;
         if params.k == 0 || params.k > SCAN_K_MAX || params.whole_rows {
             return Ok(None);
         }
-        let distances = with_kernel!(self.metric, kernel => dispatch(self.level, CodedScan(CodedSearch {
-            rows: self.rows,
-            kernel,
-            coded: self.coded,
-            query,
-            k: params.k,
-            ef: params.ef,
-            rescore: params.rescore,
-            set,
-            beam,
-            scratch: &mut coded_query,
-        })));
-        collect(&scratch.beam, params.k, out);
-        scratch.coded = coded_query;
+        let distances = with_kernel!(self.metric, kernel => dispatch(self.level, CodedScan(
+            self.request(kernel, query, params, set, beam, &mut memory.coded)
+        )));
+        collect(beam, params.k, out);
         Ok(Some(SearchStats { distances, covered: self.coded.len(), ..SearchStats::default() }))
     }
 }

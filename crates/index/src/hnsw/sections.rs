@@ -18,7 +18,9 @@ use super::narrow::{NarrowLists, gather_narrow};
 use super::params::HnswParams;
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::growing::{GrowingGraph, LEVEL_MAX};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, metric_code, write_items};
+use crate::sections::{
+    OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized, write_items,
+};
 use crate::visited::VisitedSet;
 
 const META: &str = "hnsw.meta";
@@ -186,20 +188,6 @@ impl GraphSections {
     }
 }
 
-fn sized(
-    source: &dyn SectionSource,
-    section: &'static str,
-    expected: u64,
-    element: usize,
-) -> Result<SectionBytes, OpenIndexError> {
-    let bytes = source.section(section).ok_or(OpenIndexError::Missing { section })?;
-    let got = bytes.as_slice().len() as u64;
-    if got != expected || (element == 4 && bytes.cast::<u32>().is_none()) {
-        return Err(OpenIndexError::Size { section, expected, got });
-    }
-    Ok(bytes)
-}
-
 fn read_meta(source: &dyn SectionSource, metric: Metric) -> Result<Meta, OpenIndexError> {
     let bytes = sized(source, META, size_of::<Meta>() as u64, 1)?;
     let meta: Meta = bytemuck::pod_read_unaligned(bytes.as_slice());
@@ -335,17 +323,11 @@ impl SealedGraph<'_> {
                 return Err(damaged(LEVELS, row, "the level", u64::from(top), format!("up to {LEVEL_MAX}")));
             }
             if top == 0 && offset != 0 {
-                return Err(damaged(
-                    OFFSETS,
-                    row,
-                    "the offset of a row of level 0",
-                    offset.into(),
-                    "0".to_owned(),
-                ));
+                return Err(damaged(OFFSETS, row, "the offset of a row of level 0", offset, "0".to_owned()));
             }
             if offset as usize + usize::from(top) > blocks {
                 let expected = format!("up to {blocks} less the level {top}");
-                return Err(damaged(OFFSETS, row, "the offset", offset.into(), expected));
+                return Err(damaged(OFFSETS, row, "the offset", offset, expected));
             }
             for layer in 1..=top {
                 let fits = |id: u32| self.levels.get(id as usize).is_some_and(|level| *level >= layer);
@@ -363,23 +345,13 @@ impl SealedGraph<'_> {
                 let level = self.levels.get(entry.row as usize).copied();
                 if level != Some(entry.level) || entry.level != top {
                     let expected = format!("a row of the highest level, {top}");
-                    return Err(damaged(META, 0, "the entry", entry.row.into(), expected));
+                    return Err(damaged(META, 0, "the entry", entry.row, expected));
                 }
                 Ok(())
             }
             _ => Ok(()),
         }
     }
-}
-
-fn damaged(
-    section: &'static str,
-    element: usize,
-    what: &'static str,
-    got: u64,
-    expected: String,
-) -> OpenIndexError {
-    OpenIndexError::Damaged { section, element: element as u64, what, got, expected }
 }
 
 fn check_ids(
@@ -390,6 +362,6 @@ fn check_ids(
 ) -> Result<(), OpenIndexError> {
     match ids.iter().position(|id| *id != EMPTY && !fits(*id)) {
         None => Ok(()),
-        Some(element) => Err(damaged(section, element, "a neighbour", ids[element].into(), expected)),
+        Some(element) => Err(damaged(section, element, "a neighbour", ids[element], expected)),
     }
 }

@@ -9,7 +9,9 @@ use super::train::{Model, Trained};
 use crate::graph::adjacency::EMPTY;
 use crate::quant::centroids::{Centroids, Column, blocks_of, norms_of};
 use crate::quant::pq::{Codebooks, PqShape, codeword_norms};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, metric_code};
+use crate::sections::{
+    OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized,
+};
 
 const META: &str = "ivf.meta";
 const CENTROIDS: &str = "ivf.centroids";
@@ -226,30 +228,6 @@ impl IvfSections {
     }
 }
 
-fn sized(
-    source: &dyn SectionSource,
-    section: &'static str,
-    expected: u64,
-    element: usize,
-) -> Result<SectionBytes, OpenIndexError> {
-    let bytes = source.section(section).ok_or(OpenIndexError::Missing { section })?;
-    let got = bytes.as_slice().len() as u64;
-    if got != expected || (element == 4 && bytes.cast::<u32>().is_none()) {
-        return Err(OpenIndexError::Size { section, expected, got });
-    }
-    Ok(bytes)
-}
-
-fn damaged(
-    section: &'static str,
-    element: usize,
-    what: &'static str,
-    got: u64,
-    expected: String,
-) -> OpenIndexError {
-    OpenIndexError::Damaged { section, element: element as u64, what, got, expected }
-}
-
 fn read_meta(source: &dyn SectionSource, metric: Metric) -> Result<Meta, OpenIndexError> {
     let bytes = sized(source, META, size_of::<Meta>() as u64, 1)?;
     let meta: Meta = bytemuck::pod_read_unaligned(bytes.as_slice());
@@ -322,7 +300,7 @@ fn starts(meta: &Meta, counts: &[u32]) -> Result<Vec<u32>, OpenIndexError> {
         block += u64::from(count.div_ceil(ROWS));
         if rows > u64::from(meta.rows) || block > u64::from(meta.blocks) {
             let expected = format!("{} rows in {} blocks for all lists", meta.rows, meta.blocks);
-            return Err(damaged(COUNTS, list, "the rows of a list", (*count).into(), expected));
+            return Err(damaged(COUNTS, list, "the rows of a list", *count, expected));
         }
     }
     if rows != u64::from(meta.rows) || block != u64::from(meta.blocks) {
@@ -342,20 +320,14 @@ fn check_rows(meta: &Meta, starts: &[u32], counts: &[u32], rows: &[u32]) -> Resu
             let element = first + at;
             if at >= *count as usize {
                 if *row != EMPTY {
-                    return Err(damaged(
-                        ROW_NUMBERS,
-                        element,
-                        "an empty place",
-                        (*row).into(),
-                        format!("{EMPTY}"),
-                    ));
+                    return Err(damaged(ROW_NUMBERS, element, "an empty place", *row, format!("{EMPTY}")));
                 }
                 continue;
             }
             let new = *row < meta.rows && seen[*row as usize / 64] >> (row % 64) & 1 == 0;
             if !new {
                 let expected = format!("a row below {} that stands in no other place", meta.rows);
-                return Err(damaged(ROW_NUMBERS, element, "a row", (*row).into(), expected));
+                return Err(damaged(ROW_NUMBERS, element, "a row", *row, expected));
             }
             seen[*row as usize / 64] |= 1 << (row % 64);
         }

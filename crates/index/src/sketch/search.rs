@@ -18,6 +18,7 @@ use super::rerank::{rerank_frontier, rerank_pool};
 use super::scan::scan_set;
 use super::transform::Transform;
 use crate::byte_rows::{ByteView, ExactRows};
+use crate::coded::CodedQuery;
 use crate::computer::{DistanceComputer, Kernel, Prefetch};
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::{Counters, LayerQuery, WholeBeam, beam_search, masked_search};
@@ -82,6 +83,8 @@ pub(crate) struct SketchScratch {
     starts: Vec<(u32, f32)>,
     /// The query, where rows and query are bytes.
     pub(crate) bytes: Vec<u8>,
+    /// The query, where rows have codes of a quantiser.
+    pub(crate) coded: CodedQuery,
 }
 
 /// A query; run, it leaves the nearest rows in the beam's pool, compared exactly.
@@ -113,7 +116,7 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
 
     fn run<I: Isa>(self, isa: I) -> Counters {
         let SketchParts { transform, entries, tuning, space, bytes } = self.parts;
-        let SketchScratch { query, adaptive, masked, starts, bytes: memory } = self.scratch;
+        let SketchScratch { query, adaptive, masked, starts, bytes: memory, .. } = self.scratch;
         let mut counters = Counters::default();
         counters.distances +=
             isa.run(Prepare { query, transform, space, vector: self.query, entries, starts });

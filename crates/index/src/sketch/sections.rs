@@ -17,7 +17,7 @@ use super::codes::{CodeView, SealedCodes};
 use super::entries::{ENTRIES_MAX, Entries};
 use super::layout::{CodeBits, Layout};
 use super::transform::{Lift, Transform};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource};
+use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, sized};
 
 const META: &str = "sketch.meta";
 const MEAN: &str = "sketch.mean";
@@ -126,7 +126,7 @@ impl SketchSections {
         }
         let (meta, layout) = read_meta(source, dim, rows)?;
         let floats = |section, count: usize| {
-            let bytes = sized(source, section, 4 * count as u64)?;
+            let bytes = sized(source, section, 4 * count as u64, 1)?;
             let values = numbers::<f32>(&bytes);
             match values.iter().position(|value| !value.is_finite()) {
                 None => Ok(values),
@@ -138,10 +138,10 @@ impl SketchSections {
         let mean = floats(MEAN, dim)?;
         let scales = floats(SCALES, layout.lanes())?;
         let matrix_bytes = layout.lanes() * dim.next_multiple_of(4);
-        let matrix = sized(source, MATRIX, matrix_bytes as u64)?;
+        let matrix = sized(source, MATRIX, matrix_bytes as u64, 1)?;
         // −128 would overflow what kernels sum in pairs.
         if let Some(element) = matrix.as_slice().iter().position(|byte| *byte == 0x80) {
-            return Err(damaged(MATRIX, element, "a value", 0x80, "-127 to 127"));
+            return Err(damaged(MATRIX, element, "a value", 0x80_u32, "-127 to 127"));
         }
         let transform = Transform::from_parts(layout, meta.step, &mean, &scales, matrix.as_slice()).ok_or(
             OpenIndexError::Size {
@@ -160,13 +160,13 @@ impl SketchSections {
         } else {
             transform
         };
-        let entries = sized(source, ENTRIES, 4 * u64::from(meta.entries))?;
+        let entries = sized(source, ENTRIES, 4 * u64::from(meta.entries), 1)?;
         let entries = numbers::<u32>(&entries);
         if let Some(element) = entries.iter().position(|row| *row >= rows) {
             let got = entries[element];
             return Err(damaged(ENTRIES, element, "an entry", got, "a row that there is"));
         }
-        let codes = sized(source, CODES, u64::from(rows) * layout.bytes() as u64)?.resident();
+        let codes = sized(source, CODES, u64::from(rows) * layout.bytes() as u64, 1)?.resident();
         let view = SealedCodes::new(codes.as_slice(), layout);
         let entries = Entries::copy(&entries, rows, layout, &view);
         Ok(Some(SketchSections { meta, transform, entries, codes }))
@@ -210,7 +210,7 @@ impl SketchSections {
 }
 
 fn read_meta(source: &dyn SectionSource, dim: usize, rows: u32) -> Result<(Meta, Layout), OpenIndexError> {
-    let bytes = sized(source, META, size_of::<Meta>() as u64)?;
+    let bytes = sized(source, META, size_of::<Meta>() as u64, 1)?;
     let meta: Meta = bytemuck::pod_read_unaligned(bytes.as_slice());
     if meta.magic != MAGIC {
         let expected = format!("{MAGIC}");
@@ -228,7 +228,7 @@ fn read_meta(source: &dyn SectionSource, dim: usize, rows: u32) -> Result<(Meta,
     let facts = [("the dimension", meta.dim, dim as u32), ("the number of rows", meta.rows, rows)];
     for (what, got, expected) in facts {
         if got != expected {
-            return Err(damaged(META, 0, what, got, &format!("{expected} as the rows have")));
+            return Err(damaged(META, 0, what, got, format!("{expected} as the rows have")));
         }
     }
     let bits = match meta.bits {
@@ -254,38 +254,12 @@ fn read_meta(source: &dyn SectionSource, dim: usize, rows: u32) -> Result<(Meta,
         }
     }
     if meta.reserved != [0; 4] {
-        return Err(damaged(META, 0, "the reserved field", 1, "0"));
+        return Err(damaged(META, 0, "the reserved field", 1_u32, "0"));
     }
     Ok((meta, layout))
-}
-
-fn sized(
-    source: &dyn SectionSource,
-    section: &'static str,
-    expected: u64,
-) -> Result<SectionBytes, OpenIndexError> {
-    let bytes = source.section(section).ok_or(OpenIndexError::Missing { section })?;
-    let got = bytes.as_slice().len() as u64;
-    if got == expected { Ok(bytes) } else { Err(OpenIndexError::Size { section, expected, got }) }
 }
 
 /// A copy of a section as numbers of four bytes.
 fn numbers<T: bytemuck::AnyBitPattern>(bytes: &SectionBytes) -> Vec<T> {
     bytes.as_slice().chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
-}
-
-fn damaged(
-    section: &'static str,
-    element: usize,
-    what: &'static str,
-    got: u32,
-    expected: &str,
-) -> OpenIndexError {
-    OpenIndexError::Damaged {
-        section,
-        element: element as u64,
-        what,
-        got: u64::from(got),
-        expected: expected.to_owned(),
-    }
 }

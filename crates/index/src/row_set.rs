@@ -30,6 +30,19 @@ impl RowSet<'_> {
         }
     }
 
+    /// The rows from `64 · number` on that are in the set: bit by bit, the first lowest.
+    #[inline(always)]
+    pub(crate) fn word(&self, number: u32) -> u64 {
+        match self {
+            RowSet::All => u64::MAX,
+            RowSet::Below(end) => match end.saturating_sub(number.saturating_mul(64)) {
+                0 => 0,
+                rows => u64::MAX >> (64 - rows.min(64)),
+            },
+            RowSet::Bitmap(words) => words.get(number as usize).copied().unwrap_or(0),
+        }
+    }
+
     /// Calls `visit` with each row of the set within a range, ascending.
     #[inline(always)]
     pub(crate) fn for_each_within(&self, range: Range<u32>, mut visit: impl FnMut(u32)) {

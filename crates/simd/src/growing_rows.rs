@@ -10,9 +10,9 @@
 //! 3. *Published by the length.* The length is stored with `Release` after the row is written. A reader forms a
 //!    reference to row `i` only after it saw, by an `Acquire` load, a length above `i`. So the write of a row happens
 //!    before every reference to it, and no reference to a row exists while it is written.
-//! 4. *References do not stray.* A reader's slice covers one row of `stride` floats; rows are disjoint, and no slice
-//!    over a whole chunk is ever formed after the chunk is shared (not even to ask for its length). So the write of row
-//!    `n` touches no byte that a live slice covers.
+//! 4. *References do not stray.* A reader's slice covers whole rows of `stride` floats, all of them below a length as in
+//!    (3); rows are disjoint, and no slice over a whole chunk is ever formed after the chunk is shared (not even to ask
+//!    for its length). So the write of row `n` touches no byte that a live slice covers.
 //! 5. *Rows do not move.* Chunks are allocated once, behind a `OnceLock`, and freed when the last handle is dropped;
 //!    a slice borrows a handle.
 
@@ -154,16 +154,31 @@ impl Shared {
     /// `len` must have been read from `self.len` by an `Acquire` load.
     #[inline(always)]
     unsafe fn row(&self, row: usize, len: usize) -> Option<&[f32]> {
-        if row >= len {
+        // SAFETY: as this function asks.
+        unsafe { self.run(row, 1, len) }
+    }
+
+    /// Up to `count` rows from `row` on that lie in one piece, padding included, if `row` is below `len` and `count` is
+    /// not 0; none of them is at or past `len`.
+    ///
+    /// # Safety
+    /// `len` must have been read from `self.len` by an `Acquire` load, or be less than such a value.
+    #[inline(always)]
+    unsafe fn run(&self, row: usize, count: usize, len: usize) -> Option<&[f32]> {
+        if row >= len || count == 0 {
             return None;
         }
         let (chunk, offset) = self.locate(row);
         let chunk = self.chunks.get(chunk)?.get()?;
-        debug_assert!(offset + self.stride <= chunk.len());
-        // SAFETY: `row < len ≤ capacity`, so `chunk` holds `rows_in_chunk` rows of `stride` floats of which this is
-        // one: in bounds, aligned, initialised (zeroed, then written). The row was published before `len` was stored
-        // (3), is never written again (2), and lives as long as `self` (5).
-        Some(unsafe { std::slice::from_raw_parts(chunk.as_raw().add(offset).cast_const(), self.stride) })
+        let count = count.min(len - row).min((1 << self.shift) - (row & ((1 << self.shift) - 1)));
+        debug_assert!(offset + count * self.stride <= chunk.len());
+        // SAFETY: `row + count ≤ len ≤ capacity` and no more than its chunk has from `row` on, so `chunk` holds
+        // `rows_in_chunk` rows of `stride` floats of which these are some: in bounds, aligned, initialised (zeroed, then
+        // written). The rows were published before `len` was stored (3), are never written again (2, 4), and live as
+        // long as `self` (5).
+        Some(unsafe {
+            std::slice::from_raw_parts(chunk.as_raw().add(offset).cast_const(), count * self.stride)
+        })
     }
 }
 
@@ -365,6 +380,18 @@ impl<'a> Rows<'a> {
         // SAFETY: `len` came from an `Acquire` load, see the field.
         match unsafe { self.shared.row(i as usize, self.len) } {
             Some(row) => row,
+            None => no_such_row(i, self.len),
+        }
+    }
+
+    /// Rows from `i` on as they lie, [`padded_dim`] floats each: at least one, at most `count`, and as many as are in one
+    /// piece. Panics if `i` is not below [`Rows::len`] or `count` is 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn padded_run(&self, i: u32, count: usize) -> &'a [f32] {
+        // SAFETY: `len` came from an `Acquire` load, see the field.
+        match unsafe { self.shared.run(i as usize, count, self.len) } {
+            Some(rows) => rows,
             None => no_such_row(i, self.len),
         }
     }

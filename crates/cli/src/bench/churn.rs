@@ -1,13 +1,14 @@
 //! `dvse bench churn`: all points replaced several times over, a little at a time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dvse_engine::{Durability, EmbeddedCollection, EngineConfig};
+use dvse_engine::{CollectionView, Durability, EmbeddedCollection, EngineConfig};
 use dvse_types::{Payload, PointId, PointSelector, SearchParams, WriteBatch, WriteOp};
 use serde_json::{Value, json};
 
 use super::ann::RunArguments;
-use super::built::{Recipe, point};
+use super::built::{Built, Recipe, point};
 use super::files::{FileArguments, Inputs};
 use super::measure::{Measured, measure, requests, row};
 use super::report::{mebibytes, rounded};
@@ -23,7 +24,8 @@ use crate::progress::Board;
 #[command(
     after_help = "Half of the vectors of the file are in the collection at a time. Each step deletes the oldest\n\
                   points and writes as many of the others, then does all maintenance that is due. The last line is a\n\
-                  collection built afresh from the points that are there at the end.\n\n\
+                  collection built afresh from the points that are there at the end. Each measurement takes turns with\n\
+                  one of a collection that is left as it was built; 'of built' is the part of its speed.\n\n\
                   Example:\n  dvse bench churn --base base.npy --queries queries.npy --metric cosine --turnovers 2"
 )]
 pub struct ChurnArguments {
@@ -87,6 +89,9 @@ struct Sample {
     label: String,
     turnovers: f64,
     measured: Measured,
+    /// Speed in parts of that of a collection left as it was built, measured in turns with it; by processor time where
+    /// one thread searches.
+    of_built: f64,
     /// Memory of this process beyond what it had before there was a collection, in MiB.
     anon_mib: Option<f64>,
     disk_mib: f64,
@@ -126,9 +131,13 @@ pub fn run(arguments: &ChurnArguments, output: &Output) -> Result<()> {
         config = EngineConfig { growing_rows_max: rows as usize, ..config };
     }
     let recipe = Recipe { spec, metric: inputs.metric, fields: &[], config };
+    let left = recipe.build(&inputs.base, &window.rows(0, len), &|_| Payload::default(), &board)?;
+    let lists = lists_of(&left.collection.view(), arguments, &inputs, &board)?;
+    let left = Reference { view: left.collection.view(), lists, _files: left };
     let anon_before = clock::memory_mib("RssAnon");
     let built = recipe.build(&inputs.base, &window.rows(0, len), &|_| Payload::default(), &board)?;
-    let mut bench = Bench { arguments, inputs: &inputs, board: &board, anon_before, output, table: table() };
+    let mut bench =
+        Bench { arguments, inputs: &inputs, board: &board, left, anon_before, output, table: table() };
     bench.sample(&built.collection, "built", 0.0, Times::default())?;
     let steps = (arguments.turnovers as usize * len).div_ceil(step);
     let every = arguments.every.map_or(len.div_ceil(step), |every| every as usize);
@@ -189,11 +198,29 @@ fn replace(
     Ok((write, started.elapsed() - write))
 }
 
+/// The collection that is left as it was built.
+struct Reference {
+    view: Arc<CollectionView>,
+    lists: Vec<Vec<u32>>,
+    _files: Built,
+}
+
+/// The nearest of all points to each query.
+fn lists_of(
+    view: &CollectionView,
+    arguments: &ChurnArguments,
+    inputs: &Inputs,
+    board: &Board,
+) -> Result<Vec<Vec<u32>>> {
+    compute_lists(view, &inputs.queries, arguments.k as usize, arguments.run.build_threads, board)
+}
+
 /// What measurements have in common.
 struct Bench<'a> {
     arguments: &'a ChurnArguments,
     inputs: &'a Inputs,
     board: &'a Board,
+    left: Reference,
     anon_before: Option<f64>,
     output: &'a Output,
     table: Table,
@@ -211,16 +238,25 @@ impl Bench<'_> {
         // Before the search for the truth takes memory of its own.
         let anon = clock::memory_mib("RssAnon").zip(self.anon_before).map(|(now, before)| now - before);
         let (view, k) = (collection.view(), arguments.k as usize);
-        let lists = compute_lists(&view, &inputs.queries, k, arguments.run.build_threads, self.board)?;
+        let lists = lists_of(&view, arguments, inputs, self.board)?;
         let truth = Truth::of_lists(&lists, k, inputs)?;
+        let truth_left = Truth::of_lists(&self.left.lists, k, inputs)?;
         let params = SearchParams { ef_search: Some(arguments.ef as usize), ..SearchParams::default() };
         let asked = requests(&inputs.queries, k, params, |_| None);
-        let measured = measure(&view, &asked, &truth, arguments.run.threads, arguments.run.repeat as usize)?;
+        let threads = arguments.run.threads;
+        let mut measured = measure(&view, &asked, &truth, threads, 1)?;
+        let mut left = measure(&self.left.view, &asked, &truth_left, threads, 1)?;
+        for _ in 1..arguments.run.repeat {
+            measured = faster(measured, measure(&view, &asked, &truth, threads, 1)?);
+            left = faster(left, measure(&self.left.view, &asked, &truth_left, threads, 1)?);
+        }
+        let of_built = speed(&measured) / speed(&left);
         let status = collection.status();
         let sample = Sample {
             label: label.to_owned(),
             turnovers,
             measured,
+            of_built,
             anon_mib: anon,
             disk_mib: mebibytes(status.disk_bytes),
             wal_mib: mebibytes(status.wal_bytes),
@@ -249,6 +285,7 @@ impl Bench<'_> {
             "half": self.arguments.files.half.name(),
             "k": self.arguments.k,
             "ef": self.arguments.ef,
+            "of_built": rounded(sample.of_built, 3),
             "anon_mib": sample.anon_mib.map(|mib| rounded(mib, 1)),
             "disk_mib": rounded(sample.disk_mib, 1),
             "wal_mib": rounded(sample.wal_mib, 1),
@@ -287,6 +324,15 @@ impl Bench<'_> {
     }
 }
 
+fn speed(measured: &Measured) -> f64 {
+    measured.qps_cpu.unwrap_or(measured.qps)
+}
+
+/// That of two measurements of the same that was disturbed less.
+fn faster(one: Measured, other: Measured) -> Measured {
+    if speed(&other) > speed(&one) { other } else { one }
+}
+
 fn table() -> Table {
     Table::new([
         "state",
@@ -295,6 +341,8 @@ fn table() -> Table {
         "p5",
         "queries/s",
         "cpu",
+        "of built",
+        "comparisons",
         "p99 µs",
         "anon MiB",
         "disk MiB",
@@ -306,7 +354,7 @@ fn table() -> Table {
     ])
 }
 
-fn cells(sample: &Sample) -> [String; 14] {
+fn cells(sample: &Sample) -> [String; 16] {
     let measured = &sample.measured;
     [
         sample.label.clone(),
@@ -315,6 +363,8 @@ fn cells(sample: &Sample) -> [String; 14] {
         format!("{:.2}", measured.recall_p5),
         format!("{:.0}", measured.qps),
         measured.qps_cpu.map_or_else(String::new, |qps| format!("{qps:.0}")),
+        format!("{:.2}", sample.of_built),
+        format!("{:.0}", measured.distances),
         format!("{:.0}", measured.p99_us),
         sample.anon_mib.map_or_else(String::new, |mib| format!("{mib:.0}")),
         format!("{:.0}", sample.disk_mib),

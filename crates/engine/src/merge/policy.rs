@@ -18,6 +18,15 @@ const SEGMENTS_MAX: usize = 4;
 /// graph is taken over, a tenth at a time costs no more than a fifth did when it was linked afresh.
 const DEAD_PERCENT_MAX: u64 = 10;
 
+/// The same for segments of up to [`OFTEN_ROWS_MAX`] rows. As a collection is rewritten, so many rows as died wait in a growing
+/// segment, and a query pays for that one by its rows, up to about a thousand; a small segment is written anew in a moment,
+/// and its share of the query is worth it.
+const DEAD_PERCENT_MAX_OFTEN: u64 = 3;
+
+/// Rows up to which a segment is written anew often, and dead rows that are too few to care about.
+const OFTEN_ROWS_MAX: u64 = 256 << 10;
+const OFTEN_DEAD_MIN: u64 = 128;
+
 /// A segment is merged with a larger one only if it has at least the fourth part of its rows: so a row is rewritten a
 /// number of times that grows with the logarithm of the collection.
 const RATIO_MAX: u64 = 4;
@@ -55,7 +64,9 @@ pub(crate) fn is_dying(live: &LiveRows) -> bool {
 }
 
 fn too_many_dead(live: u64, dead: u64) -> bool {
-    dead * 100 > (live + dead) * DEAD_PERCENT_MAX
+    let rows = live + dead;
+    let often = rows <= OFTEN_ROWS_MAX && dead >= OFTEN_DEAD_MIN;
+    dead * 100 > rows * if often { DEAD_PERCENT_MAX_OFTEN } else { DEAD_PERCENT_MAX }
 }
 
 fn pick(mut candidates: Vec<Candidate>, settle: bool, small_bytes: u64) -> Option<MergePick> {
@@ -121,6 +132,10 @@ mod tests {
         check(&[(1000, 0)], true, None);
         check(&[(1000, 110)], false, None);
         check(&[(1000, 112)], false, Some(&[0]));
+        check(&[(9_700, 300)], false, None);
+        check(&[(9_690, 310)], false, Some(&[0]));
+        check(&[(1_000_000, 110_000)], false, None);
+        check(&[(1_000_000, 112_000)], false, Some(&[0]));
         check(&[(0, 10)], false, Some(&[0]));
         check(&[(1000, 0), (10, 0)], false, None);
         check(&[(1000, 251), (10, 0)], false, Some(&[1, 0]));

@@ -19,7 +19,6 @@ use super::computer::SketchComputer;
 use super::frontier::{CANDIDATES_MAX, Frontier, NearestK};
 use crate::graph::adjacency::Adjacency;
 use crate::graph::beam_search::Counters;
-use crate::row_set::RowSet;
 use crate::visited::VisitedSet;
 
 /// Neighbours one expansion may bring: the most slots a row can have.
@@ -62,10 +61,14 @@ impl Members for Everyone {
     }
 }
 
-impl Members for RowSet<'_> {
+/// Rows whose bit is set, as in [`RowSet::Bitmap`](crate::row_set::RowSet::Bitmap).
+#[derive(Clone, Copy)]
+pub(crate) struct Marked<'a>(pub(crate) &'a [u64]);
+
+impl Members for Marked<'_> {
     #[inline(always)]
     fn has(self, row: u32) -> bool {
-        self.contains(row)
+        self.0.get((row >> 6) as usize).copied().unwrap_or(0) >> (row & 63) & 1 != 0
     }
 }
 
@@ -168,9 +171,8 @@ impl<I: Isa, A: Adjacency, C: CodeView, M: Members> Op for Walk<'_, I, A, C, M> 
                 let (row, estimate) = (rows[*position as usize], estimates[*position as usize]);
                 graph.prefetch(row);
                 frontier.push(row, estimate);
-                if members.has(row) {
-                    nearest.insert(estimate);
-                }
+                // No branch: infinity changes nothing.
+                nearest.insert(if members.has(row) { estimate } else { f32::INFINITY });
             }
             std::mem::swap(&mut next, &mut waiting);
             waiting_rows = gathered;

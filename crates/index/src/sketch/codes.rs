@@ -8,6 +8,10 @@ use super::layout::Layout;
 pub(crate) trait CodeView: Sync {
     /// The sketch of a row. Panics past the end.
     fn sketch(&self, row: u32) -> &[u8];
+
+    /// The sketches of rows from `row` on, one after the other: at least one, at most `count`, and as many as lie in one
+    /// piece. Panics past the end, and if `count` is 0.
+    fn run(&self, row: u32, count: usize) -> &[u8];
 }
 
 /// Sketches in one piece.
@@ -30,6 +34,14 @@ impl CodeView for SealedCodes<'_> {
         let start = row as usize * self.stride;
         &self.bytes[start..start + self.stride]
     }
+
+    #[inline(always)]
+    fn run(&self, row: u32, count: usize) -> &[u8] {
+        let start = row as usize * self.stride;
+        let end = start.saturating_add(count * self.stride).min(self.bytes.len());
+        assert!(start < end, "sketches from row {row} on, of which there is none");
+        &self.bytes[start..end]
+    }
 }
 
 /// The first so many sketches of a growing index.
@@ -37,6 +49,11 @@ impl CodeView for dvse_simd::Rows<'_> {
     #[inline(always)]
     fn sketch(&self, row: u32) -> &[u8] {
         bytemuck::cast_slice(self.padded_row(row))
+    }
+
+    #[inline(always)]
+    fn run(&self, row: u32, count: usize) -> &[u8] {
+        bytemuck::cast_slice(self.padded_run(row, count))
     }
 }
 

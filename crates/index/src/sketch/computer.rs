@@ -45,18 +45,42 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
         self.isa.run(Estimate { computer: self, rows, out, ahead });
     }
 
+    /// Sketches from a row on that lie one after the other: at least one, at most `count`.
+    #[inline(always)]
+    pub(crate) fn run_of(&self, row: u32, count: usize) -> &'a [u8] {
+        self.codes.run(row, count)
+    }
+
+    /// How many sketches these bytes are.
+    #[inline(always)]
+    pub(crate) fn sketches_in(&self, sketches: &[u8]) -> usize {
+        self.query.layout.map_or(0, |layout| sketches.len() / layout.bytes())
+    }
+
+    /// Estimates the squared distances to rows whose sketches lie one after the other.
+    #[inline(always)]
+    pub(crate) fn estimate_run(&self, sketches: &[u8], out: &mut [f32]) {
+        let Some(layout) = self.query.layout else { return };
+        self.estimate_sketches(&Consecutive { sketches, stride: layout.bytes() }, out, &[]);
+    }
+
     #[inline(always)]
     fn estimate_inline(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
+        self.estimate_sketches(&Listed { codes: self.codes, rows }, out, ahead);
+    }
+
+    #[inline(always)]
+    fn estimate_sketches<S: Sketches>(&self, sketches: &S, out: &mut [f32], ahead: &[u32]) {
         let Some(layout) = self.query.layout else { return };
         match (layout.bits(), layout.lines()) {
-            (CodeBits::Four, 1) => self.run::<FourBits, 1>(rows, out, ahead),
-            (CodeBits::Four, 2) => self.run::<FourBits, 2>(rows, out, ahead),
-            (CodeBits::Four, 3) => self.run::<FourBits, 3>(rows, out, ahead),
-            (CodeBits::Four, _) => self.run::<FourBits, 4>(rows, out, ahead),
-            (CodeBits::Seven, 1) => self.run::<SevenBits, 1>(rows, out, ahead),
-            (CodeBits::Seven, 2) => self.run::<SevenBits, 2>(rows, out, ahead),
-            (CodeBits::Seven, 3) => self.run::<SevenBits, 3>(rows, out, ahead),
-            (CodeBits::Seven, _) => self.run::<SevenBits, 4>(rows, out, ahead),
+            (CodeBits::Four, 1) => self.run::<FourBits, 1, S>(sketches, out, ahead),
+            (CodeBits::Four, 2) => self.run::<FourBits, 2, S>(sketches, out, ahead),
+            (CodeBits::Four, 3) => self.run::<FourBits, 3, S>(sketches, out, ahead),
+            (CodeBits::Four, _) => self.run::<FourBits, 4, S>(sketches, out, ahead),
+            (CodeBits::Seven, 1) => self.run::<SevenBits, 1, S>(sketches, out, ahead),
+            (CodeBits::Seven, 2) => self.run::<SevenBits, 2, S>(sketches, out, ahead),
+            (CodeBits::Seven, 3) => self.run::<SevenBits, 3, S>(sketches, out, ahead),
+            (CodeBits::Seven, _) => self.run::<SevenBits, 4, S>(sketches, out, ahead),
         }
     }
 
@@ -69,36 +93,93 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
     }
 
     #[inline(always)]
-    fn run<B: Bits, const LINES: usize>(&self, rows: &[u32], out: &mut [f32], mut ahead: &[u32]) {
+    fn run<B: Bits, const LINES: usize, S: Sketches>(
+        &self,
+        sketches: &S,
+        out: &mut [f32],
+        mut ahead: &[u32],
+    ) {
         let lanes = &self.query.lanes[..B::LANES_A_LINE * LINES];
         let mut block = Block { sums: [0; BLOCK_ROWS], added: [0.0; BLOCK_ROWS], factors: [0.0; BLOCK_ROWS] };
-        for (rows, out) in rows.chunks(BLOCK_ROWS).zip(out.chunks_mut(BLOCK_ROWS)) {
-            let (fours, rest) = rows.as_chunks::<4>();
-            for (four, rows) in fours.iter().enumerate() {
-                // Spelled out: a closure given to `map` is not always compiled into the loop.
-                let [a, b, c, d] = *rows;
+        for (number, out) in out.chunks_mut(BLOCK_ROWS).enumerate() {
+            let first = number * BLOCK_ROWS;
+            let fours = out.len() / 4 * 4;
+            for four in (0..fours).step_by(4) {
                 if let Some((soon, later)) = ahead.split_at_checked(4) {
                     self.fetch::<LINES>(soon);
                     ahead = later;
                 }
+                sketches.fetch_behind(self.isa, first + four);
+                // Spelled out: a closure given to `map` is not always compiled into the loop.
                 let sketches = [
-                    &self.codes.sketch(a)[..LINE * LINES],
-                    &self.codes.sketch(b)[..LINE * LINES],
-                    &self.codes.sketch(c)[..LINE * LINES],
-                    &self.codes.sketch(d)[..LINE * LINES],
+                    &sketches.sketch(first + four)[..LINE * LINES],
+                    &sketches.sketch(first + four + 1)[..LINE * LINES],
+                    &sketches.sketch(first + four + 2)[..LINE * LINES],
+                    &sketches.sketch(first + four + 3)[..LINE * LINES],
                 ];
                 let sums = B::products4::<I, LINES>(self.isa, lanes, sketches);
-                for (number, sketch) in (4 * four..).zip(sketches) {
+                for (number, sketch) in (four..).zip(sketches) {
                     block.set(number, sums[number % 4], sketch);
                 }
             }
-            for (number, row) in (4 * fours.len()..).zip(rest) {
-                let sketch = &self.codes.sketch(*row)[..LINE * LINES];
+            for number in fours..out.len() {
+                let sketch = &sketches.sketch(first + number)[..LINE * LINES];
                 block.set(number, B::products::<I, LINES>(self.isa, lanes, sketch), sketch);
             }
             block.finish(self.query, out);
         }
         self.fetch::<LINES>(ahead);
+    }
+}
+
+/// Sketches by their position in what is estimated.
+trait Sketches {
+    fn sketch(&self, position: usize) -> &[u8];
+
+    /// Asks for what comes well behind this position and the three after it.
+    fn fetch_behind<I: Isa>(&self, isa: I, position: usize);
+}
+
+/// Those of some rows.
+struct Listed<'a, C> {
+    codes: &'a C,
+    rows: &'a [u32],
+}
+
+impl<C: CodeView> Sketches for Listed<'_, C> {
+    #[inline(always)]
+    fn sketch(&self, position: usize) -> &[u8] {
+        self.codes.sketch(self.rows[position])
+    }
+
+    #[inline(always)]
+    fn fetch_behind<I: Isa>(&self, _isa: I, _position: usize) {}
+}
+
+/// Sketches asked for so many positions ahead where they lie one after the other: the hardware follows such a stream, but
+/// not as fast as it is read.
+const FETCHED_AHEAD: usize = 32;
+
+/// Those that lie one after the other.
+struct Consecutive<'a> {
+    sketches: &'a [u8],
+    stride: usize,
+}
+
+impl Sketches for Consecutive<'_> {
+    #[inline(always)]
+    fn sketch(&self, position: usize) -> &[u8] {
+        &self.sketches[position * self.stride..][..self.stride]
+    }
+
+    #[inline(always)]
+    fn fetch_behind<I: Isa>(&self, isa: I, position: usize) {
+        let bytes = 4 * self.stride;
+        if let Some(four) =
+            self.sketches.get((position + FETCHED_AHEAD) * self.stride..).and_then(|rest| rest.get(..bytes))
+        {
+            isa.prefetch(four, bytes / CACHE_LINE);
+        }
     }
 }
 

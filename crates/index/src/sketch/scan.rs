@@ -21,6 +21,10 @@ use crate::vectors::VectorView;
 /// Rows estimated at a time, while those of the next block are asked for.
 const BLOCK_ROWS: usize = 64;
 
+/// Of 64 rows so many have to be in the set for all to be estimated as they lie: one after the other they cost about half
+/// of what rows gathered by their numbers cost.
+const RUN_FROM: u32 = 32;
+
 /// Room that [`Isa::keys_below`] may overwrite past its end.
 const SLACK: usize = 16;
 
@@ -70,27 +74,27 @@ pub(crate) fn scan_set<I: Isa, C: CodeView>(
     window: f32,
     state: &mut MaskedState,
 ) -> u64 {
-    let isa = computer.isa();
-    isa.vectorize(|| {
-        let mut scan = Scan {
-            computer,
-            isa,
-            window,
-            state,
-            blocks: [[0; BLOCK_ROWS]; 2],
-            filled: 0,
-            turn: 0,
-            scanned: 0,
-        };
-        set.for_each_within(range, |row| scan.push(row));
-        scan.finish()
+    computer.isa().run(Scan {
+        computer,
+        range,
+        set,
+        window,
+        state,
+        blocks: [[0; BLOCK_ROWS]; 2],
+        filled: 0,
+        turn: 0,
+        scanned: 0,
     })
 }
 
-/// Two blocks of rows: one is filled and asked for while the other is estimated.
+/// Rows of a set, 64 numbers at a time. Where most of these are in the set all are estimated as they lie; the others are
+/// gathered in two blocks, of which one is filled and asked for while the other is estimated.
+///
+/// Not a closure: those are not always compiled into the function that has the instruction set.
 struct Scan<'a, 'b, I, C> {
     computer: &'a SketchComputer<'b, I, C>,
-    isa: I,
+    range: Range<u32>,
+    set: RowSet<'a>,
     window: f32,
     state: &'a mut MaskedState,
     blocks: [[u32; BLOCK_ROWS]; 2],
@@ -99,7 +103,63 @@ struct Scan<'a, 'b, I, C> {
     scanned: u64,
 }
 
+impl<I: Isa, C: CodeView> Op for Scan<'_, '_, I, C> {
+    /// Rows compared.
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<J: Isa>(mut self, _: J) -> u64 {
+        let Range { start, end } = self.range;
+        for number in start / 64..end.div_ceil(64) {
+            let first = number * 64;
+            let (from, to) = (first.max(start), end.min(first.saturating_add(64)));
+            // Bits of the rows within the range.
+            let within = (u64::MAX << (from - first)) & (u64::MAX >> (64 - (to - first)));
+            let mut word = self.set.word(number) & within;
+            if word.count_ones() >= RUN_FROM {
+                self.scan_run(from, to, first, word);
+                continue;
+            }
+            while word != 0 {
+                self.push(first + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
+        self.finish()
+    }
+}
+
 impl<I: Isa, C: CodeView> Scan<'_, '_, I, C> {
+    /// Estimates the rows `from..to`, no more than 64, of which those count whose bits in the word of `first` are set.
+    #[inline(always)]
+    fn scan_run(&mut self, from: u32, to: u32, first: u32, word: u64) {
+        let mut estimates = [0.0_f32; BLOCK_ROWS];
+        let mut next = from;
+        while next < to {
+            // With those of the next block, which are asked for meanwhile.
+            let wanted = (to - next) as usize;
+            let within = (self.range.end - next) as usize;
+            let sketches = self.computer.run_of(next, within.min(wanted + BLOCK_ROWS));
+            let count = self.computer.sketches_in(sketches).min(wanted);
+            if count == 0 {
+                return;
+            }
+            let estimates = &mut estimates[..count];
+            self.computer.estimate_run(sketches, estimates);
+            let gate = self.state.worst() + self.window;
+            let mut survivors = [0_u32; BLOCK_ROWS + SLACK];
+            let kept = self.computer.isa().keys_below(estimates, gate, &mut survivors);
+            for position in &survivors[..kept] {
+                let (row, estimate) = (next + position, estimates[*position as usize]);
+                if word >> (row - first) & 1 != 0 {
+                    self.find(row, estimate);
+                }
+            }
+            self.scanned += count as u64;
+            next += count as u32;
+        }
+    }
+
     #[inline(always)]
     fn push(&mut self, row: u32) {
         self.computer.prefetch(row);
@@ -114,6 +174,7 @@ impl<I: Isa, C: CodeView> Scan<'_, '_, I, C> {
         }
     }
 
+    #[inline(always)]
     fn finish(mut self) -> u64 {
         if self.turn > 0 {
             self.estimate((self.turn - 1) & 1, BLOCK_ROWS);
@@ -124,20 +185,23 @@ impl<I: Isa, C: CodeView> Scan<'_, '_, I, C> {
 
     #[inline(always)]
     fn estimate(&mut self, block: usize, count: usize) {
-        let rows = &self.blocks[block][..count];
         let mut estimates = [0.0_f32; BLOCK_ROWS];
         let estimates = &mut estimates[..count];
-        self.computer.estimate(rows, estimates);
+        self.computer.estimate(&self.blocks[block][..count], estimates);
         self.scanned += count as u64;
         let gate = self.state.worst() + self.window;
         let mut survivors = [0_u32; BLOCK_ROWS + SLACK];
-        let kept = self.isa.keys_below(estimates, gate, &mut survivors);
+        let kept = self.computer.isa().keys_below(estimates, gate, &mut survivors);
         for position in &survivors[..kept] {
-            let (row, estimate) = (rows[*position as usize], estimates[*position as usize]);
-            // What came before in this block may have lowered the bar.
-            if estimate <= self.state.worst() + self.window {
-                self.state.find(row, estimate, self.window);
-            }
+            self.find(self.blocks[block][*position as usize], estimates[*position as usize]);
+        }
+    }
+
+    #[inline(always)]
+    fn find(&mut self, row: u32, estimate: f32) {
+        // What came before in this block may have lowered the bar.
+        if estimate <= self.state.worst() + self.window {
+            self.state.find(row, estimate, self.window);
         }
     }
 }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use dvse_simd::{Isa, Op};
 use dvse_types::Metric;
 
-use super::adaptive::{AdaptiveQuery, AdaptiveState, Everyone, Members, NEIGHBOURS_MAX, adaptive_search};
+use super::adaptive::{
+    AdaptiveQuery, AdaptiveState, Everyone, Marked, Members, NEIGHBOURS_MAX, adaptive_search,
+};
 use super::calibrate::Tuning;
 use super::codes::CodeView;
 use super::computer::SketchComputer;
@@ -150,7 +152,8 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
         let passing = if unmasked { self.layer.limit } else { self.set.count_below(self.layer.limit) };
         // So many rows are hidden that a walk may miss those of the set.
         let is_sparse = u64::from(passing) * SPARSE_FROM < u64::from(self.layer.limit) * (SPARSE_FROM - 1);
-        if fits && !is_sparse && bound == f32::INFINITY {
+        let marked = if let RowSet::Bitmap(words) = self.set { Some(words) } else { None };
+        if fits && !is_sparse && bound == f32::INFINITY && (unmasked || marked.is_some()) {
             let query = AdaptiveQuery {
                 k: self.k,
                 gamma,
@@ -168,18 +171,20 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
                 window,
             };
             // Few hidden rows are walked over and left out; with none, nothing is asked of a row.
-            let answered = if unmasked {
+            let answered = if let Some(words) = marked {
+                walk.run(Marked(words), self.beam, adaptive, &mut counters)
+            } else {
                 let end = if let RowSet::Below(end) = self.set { end } else { u32::MAX };
                 let tail = self.tail.start..self.tail.end.min(end);
                 AdaptiveWalk { tail, ..walk }.run(Everyone, self.beam, adaptive, &mut counters)
-            } else {
-                walk.run(self.set, self.beam, adaptive, &mut counters)
             };
             if answered {
                 return counters;
             }
         }
-        if fits && (is_sparse || bound < f32::INFINITY) {
+        // Rows that came after the view hide at the end of the graph: such a set is neither all nor a bitmap.
+        let is_cut = !unmasked && marked.is_none();
+        if fits && (is_sparse || is_cut || bound < f32::INFINITY) {
             let walk = MaskedQuery {
                 k: self.k,
                 gamma,

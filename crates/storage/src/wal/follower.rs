@@ -128,7 +128,7 @@ impl WalFollower {
         let filled = handle.read_at(offset + RECORD_HEADER_BYTES, &mut body)?;
         // A record that is being written is measured the next time.
         let sound = filled == body.len() && crc32c::crc32c(&body) == header.body_crc;
-        Ok(sound.then(|| WalRecord { stream: header.stream, seq: SeqNo(header.seq), body }))
+        Ok(sound.then_some(WalRecord { stream: header.stream, seq: SeqNo(header.seq), body }))
     }
 
     fn forget(&mut self) {

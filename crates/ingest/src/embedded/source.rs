@@ -24,6 +24,8 @@ pub(super) struct EmbeddedSource {
     partition: Partition,
     stream: String,
     subscriptions: Subscriptions,
+    /// Where this began.
+    start: Committed,
     /// Name of the subscription and how far it has come.
     subscription: Option<(String, Committed)>,
     follower: WalFollower,
@@ -62,6 +64,7 @@ impl EmbeddedSource {
         Ok(EmbeddedSource {
             partition,
             stream,
+            start: committed,
             subscriptions,
             subscription,
             follower,
@@ -119,7 +122,7 @@ impl EmbeddedSource {
     }
 
     fn lag_now(&mut self) -> Result<Lag, LogError> {
-        let committed = self.subscription.as_ref().map(|(_, committed)| *committed).unwrap_or_default();
+        let committed = self.subscription.as_ref().map_or(self.start, |(_, committed)| *committed);
         let last = self.scout.skip_to_last().map_err(|error| self.partition.records(error))?;
         if let Some(last) = last {
             let header =

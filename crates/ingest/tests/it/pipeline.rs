@@ -87,10 +87,8 @@ fn a_second_pipeline_on_the_same_log_is_refused() {
     let log = log_on(&disk);
     let held = run(log.producer(&TopicName::vector_indexed(), 0)).unwrap();
     let error = ingest(&disk, &parts).unwrap_err();
-    assert!(
-        matches!(error, PipelineError::Log { source: dvse_ingest::LogError::Busy { .. }, .. }),
-        "{error:?}"
-    );
+    let PipelineError::Log { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(*source, dvse_ingest::LogError::Busy { .. }), "{source}");
     drop(held);
     ingest(&disk, &parts).unwrap();
 }

@@ -67,7 +67,7 @@ fn load(dir: &str, metric: &str, base: &str, rest: &[&str]) {
                         payload: Payload::new(),
                     });
                     let ops = vec![WriteOp::Upsert(points.collect())];
-                    collection.write(WriteBatch { ops }, Durability::Synced).unwrap();
+                    collection.write(WriteBatch::new(ops), Durability::Synced).unwrap();
                 }
             });
         }

@@ -17,6 +17,7 @@ use crate::index_kind::same_build;
 use crate::live_rows::{LiveRows, ones};
 use crate::op_codec::payload_json;
 use crate::segment::{Segment, SegmentFault, SegmentId, SegmentRead, SegmentState};
+use crate::sources::Refusal;
 use crate::view::ViewState;
 
 /// A batch could not be applied. What it changed is not visible, and the shard takes no more writes.
@@ -37,6 +38,15 @@ pub enum ApplyError {
         /// The earlier failure.
         cause: Arc<str>,
     },
+}
+
+/// What came of an entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// It took effect: for each operation how many points it touched.
+    Touched(Vec<usize>),
+    /// It may not take effect, whoever applies it; it was passed over.
+    Refused(Refusal),
 }
 
 /// The writing side of a shard: the newest state, not yet published, and the handle that appends.
@@ -102,17 +112,25 @@ impl Applier {
         })
     }
 
-    /// Applies a batch; returns for each operation how many points it touched.
-    pub(crate) fn apply(&mut self, seq: SeqNo, batch: &WriteBatch) -> Result<Vec<usize>, ApplyError> {
+    /// Applies a batch, or passes over it where its mark says so.
+    pub(crate) fn apply(&mut self, seq: SeqNo, batch: &WriteBatch) -> Result<Applied, ApplyError> {
         if let Some(cause) = &self.poison {
             return Err(ApplyError::Poisoned { cause: Arc::clone(cause) });
         }
+        let sources = match self.state.sources.after(seq, batch) {
+            Ok(sources) => sources,
+            Err(refusal) => {
+                self.state.seq = seq;
+                return Ok(Applied::Refused(refusal));
+            }
+        };
         let touched = batch.ops.iter().map(|op| self.apply_op(op)).collect::<Result<Vec<_>, _>>();
         if let Err(error) = &touched {
             self.poison = Some(error.to_string().into());
         }
         let touched = touched?;
         self.state.seq = seq;
+        self.state.sources = sources;
         if self.rolled
             || self.reindexed
             || self.writer.len() >= self.rows_max
@@ -120,7 +138,7 @@ impl Applier {
         {
             self.seal()?;
         }
-        Ok(touched)
+        Ok(Applied::Touched(touched))
     }
 
     /// Makes the state between two batches one that is to become durable, and goes on in a new growing segment.
@@ -227,6 +245,8 @@ impl Applier {
                 });
                 Ok(0)
             }
+            // The states of all sources change with the batch as a whole.
+            WriteOp::TakeOver { .. } => Ok(0),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod error;
+mod mark;
 mod queue;
 mod status;
 
@@ -13,16 +14,19 @@ use dvse_types::{Classify, CollectionSchema, ErrorKind, SeqNo, WriteBatch};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 pub use self::error::{OpenCollectionError, WriteError};
+pub use self::mark::MarkOutcome;
 pub use self::status::{CollectionStatus, Health};
 
 use self::bodies::Bodies;
 use self::queue::{Pending, Queue, Slot};
+use crate::apply::Applied;
 use crate::background::Waker;
 use crate::config::EngineConfig;
 use crate::maintenance::{Goal, MaintenanceError, Step, StepContext};
 use crate::op_codec;
 use crate::segment::Segment;
 use crate::shard::Shard;
+use crate::sources::{Refusal, Sources};
 use crate::validate::validate;
 use crate::view::CollectionView;
 
@@ -39,10 +43,20 @@ pub enum Durability {
 /// The answer to a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteReceipt {
-    /// Its position in the log.
+    /// Its position in the log; of a duplicate, that of the entry that holds its last record.
     pub seq: SeqNo,
-    /// For each operation how many points it touched.
+    /// For each operation how many points it touched; of a duplicate nothing.
     pub touched: Vec<usize>,
+    /// What became of its mark, if it has one.
+    pub mark: Option<MarkOutcome>,
+}
+
+/// A batch that has its place in the log.
+struct Logged {
+    seq: SeqNo,
+    slot: Arc<Slot>,
+    /// How far into each stream the collection is with this batch.
+    sources: Sources,
 }
 
 /// Growing segments that may wait to be sealed before writers wait too. Each is at most as large as a growing
@@ -152,7 +166,7 @@ impl EmbeddedCollection {
         }
         Ok(EmbeddedCollection {
             name: name.to_owned(),
-            queue: Mutex::new(Queue::new(last.max(watermark).next())),
+            queue: Mutex::new(Queue::new(last.max(watermark).next(), shard.view().state().sources.clone())),
             bodies: Bodies::default(),
             shard,
             wal: RwLock::new(Some(wal)),
@@ -187,54 +201,81 @@ impl EmbeddedCollection {
 
     /// Checks a batch against the schema, logs it, applies it, and answers when it is visible and as durable as asked.
     ///
+    /// A batch whose mark says that its records are in the collection already is neither logged nor applied; the
+    /// answer says so, when those records are visible and as durable as asked.
+    ///
     /// # Errors
     /// [`WriteError`]; of a batch that was refused nothing is applied. After [`WriteError::Poisoned`] the
     /// collection takes no more writes until it is opened again, and reads go on.
     pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<WriteReceipt, WriteError> {
+        let mark = batch.source.as_ref().map(|mark| MarkOutcome::Applied { position: mark.position });
+        match self.log_and_apply(batch, durability)? {
+            Ok((logged, touched)) => Ok(WriteReceipt { seq: logged.seq, touched, mark }),
+            Err(refusal) => self.refused(refusal, durability),
+        }
+    }
+
+    /// Logs and applies a batch, unless its mark keeps it out of the log.
+    fn log_and_apply(
+        &self,
+        batch: WriteBatch,
+        durability: Durability,
+    ) -> Result<Result<(Logged, Vec<usize>), Refusal>, WriteError> {
         self.check_writable()?;
         validate(&batch, &self.schema())?;
         self.wait_for_room()?;
         let body = op_codec::encode_into(&batch, self.bodies.take());
         let wal = self.wal.read();
         let Some(wal) = wal.as_ref() else { return Err(WriteError::Closed { name: self.name.clone() }) };
-        let (seq, slot) = self.enqueue(wal, batch, &body, durability)?;
+        let enqueued = self.enqueue(wal, batch, &body, durability);
         self.bodies.give_back(body);
+        let logged = match enqueued? {
+            Ok(logged) => logged,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         if durability == Durability::Synced {
-            wal.sync_to(seq).map_err(|error| self.log_failed(error))?;
+            wal.sync_to(logged.seq).map_err(|error| self.log_failed(error))?;
         }
-        let touched = self.apply_up_to(wal, &slot)?;
-        if let Some(waker) = &self.waker {
-            waker.wake();
-        }
-        Ok(WriteReceipt { seq, touched })
+        let applied = self.apply_until(wal, || logged.slot.take())??;
+        self.wake();
+        Ok(match applied {
+            Applied::Touched(touched) => Ok((logged, touched)),
+            Applied::Refused(refusal) => Err(refusal),
+        })
     }
 
-    /// Gives the batch its place in the log. Number and append are one step, so the log is in the order of numbers.
+    /// Gives the batch its place in the log, unless its mark keeps it out. Asking the mark, number and append are one
+    /// step, so the log is in the order of numbers and every mark is asked about the state it will be applied to.
     fn enqueue(
         &self,
         wal: &Wal,
         batch: WriteBatch,
         body: &[u8],
         durability: Durability,
-    ) -> Result<(SeqNo, Arc<Slot>), WriteError> {
+    ) -> Result<Result<Logged, Refusal>, WriteError> {
         let mut queue = self.queue.lock();
         let seq = queue.next;
+        let sources = match queue.sources.after(seq, &batch) {
+            Ok(sources) => sources,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         wal.append(STREAM, seq, &[body]).map_err(|error| self.log_failed(error))?;
         queue.next = seq.next();
+        queue.sources = sources.clone();
         let slot = Arc::new(Slot::default());
         queue.pending.push_back(Pending { seq, batch, durability, slot: Arc::clone(&slot) });
-        Ok((seq, slot))
+        Ok(Ok(Logged { seq, slot, sources }))
     }
 
-    /// Applies entries in order until the one of `slot` is applied. An entry whose writer waits for the disk is applied
+    /// Applies entries in order until `done` has an answer. An entry whose writer waits for the disk is applied
     /// only when it is on the disk, so nobody sees what a power loss could take back; entries behind it wait.
-    fn apply_up_to(&self, wal: &Wal, slot: &Slot) -> Result<Vec<usize>, WriteError> {
+    fn apply_until<T>(&self, wal: &Wal, done: impl Fn() -> Option<T>) -> Result<T, WriteError> {
         loop {
             let blocked_by = {
                 let _turn = self.applying.lock();
                 self.apply_ready(wal);
-                if let Some(outcome) = slot.take() {
-                    return outcome;
+                if let Some(outcome) = done() {
+                    return Ok(outcome);
                 }
                 self.queue.lock().pending.front().map(|pending| pending.seq)
             };

@@ -5,8 +5,8 @@
 //! log of its own, and a [`Database`] is all collections under one folder. The crate refuses to know who else orders
 //! a log, replicas, networks, asynchronous runtimes and distance kernels.
 //!
-//! In reading order: [`EngineConfig`]; [`Database`] and [`EmbeddedCollection`] with [`WriteReceipt`], [`Durability`]
-//! and [`CollectionStatus`]; [`CollectionView`] with [`ScrollPage`]; [`Shard`]; [`encode`] and [`decode`], the bytes of
+//! In reading order: [`EngineConfig`]; [`Database`] and [`EmbeddedCollection`] with [`WriteReceipt`], [`MarkOutcome`],
+//! [`Durability`] and [`CollectionStatus`]; [`CollectionView`] with [`ScrollPage`]; [`Shard`]; [`encode`] and [`decode`], the bytes of
 //! a log entry. How it is built: `docs/adr/0006-engine-segments-and-views.md`; what is on disk:
 //! `docs/format/shard.md` and `docs/format/operations.md`.
 //!
@@ -25,7 +25,7 @@
 //!     payload: Payload::new(),
 //! };
 //! let ops = vec![WriteOp::Upsert(vec![point(1, 0.0), point(2, 5.0)])];
-//! collection.write(WriteBatch { ops }, Durability::Synced)?;
+//! collection.write(WriteBatch::new(ops), Durability::Synced)?;
 //!
 //! let found = collection.view().search(&SearchRequest {
 //!     vector_name: String::new(),
@@ -62,15 +62,17 @@ mod search;
 mod sections;
 mod segment;
 mod shard;
+mod sources;
 mod validate;
 mod view;
 mod wire;
 
-pub use apply::ApplyError;
+pub use apply::{Applied, ApplyError};
 pub use config::{EngineConfig, ThreadHook};
 pub use database::{AliasOp, Database, DatabaseError};
 pub use embedded::{
-    CollectionStatus, Durability, EmbeddedCollection, Health, OpenCollectionError, WriteError, WriteReceipt,
+    CollectionStatus, Durability, EmbeddedCollection, Health, MarkOutcome, OpenCollectionError, WriteError,
+    WriteReceipt,
 };
 pub use filter::{FilterChoice, InvalidFilter};
 pub use growing::GrowError;
@@ -82,6 +84,7 @@ pub use seal::SealError;
 pub use sealed::OpenSegmentError;
 pub use segment::SegmentFault;
 pub use shard::{OpenShardError, Shard};
+pub use sources::Refusal;
 pub use validate::InvalidBatch;
 pub use view::{CollectionView, ScrollPage, SearchError};
 pub use wire::{DecodeError, DecodeError as DecodeOpError};

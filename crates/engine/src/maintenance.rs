@@ -206,10 +206,9 @@ impl Maintainer {
             shard.publish(&applier);
             return Ok(Step::Worked);
         }
-        let ViewState { seq, schema, segments } = point;
-        let segments = segments.into_iter().filter(|state| matches!(state.segment, Segment::Sealed(_)));
-        let before =
-            std::mem::replace(&mut self.base, ViewState { seq, schema, segments: segments.collect() });
+        let mut next = point;
+        next.segments.retain(|state| matches!(state.segment, Segment::Sealed(_)));
+        let before = std::mem::replace(&mut self.base, next);
         if let Err(error) = self.publish(shard, context) {
             self.base = before;
             return Err(error);
@@ -377,6 +376,7 @@ impl Maintainer {
             watermark: self.base.seq,
             next_number: shard.numbers.load(Ordering::Relaxed),
             segments,
+            sources: self.base.sources.clone(),
         };
         shard.manifests.publish(&manifest.encode())?;
         self.dirty = false;

@@ -8,9 +8,13 @@ use crate::op_codec::{
     decode_field_kind, decode_index, decode_path, decode_usize, encode_index, field_kind_tag,
 };
 use crate::segment::SegmentId;
+use crate::sources::Sources;
 use crate::wire::{DecodeError, FieldReader, FieldWriter};
 
+/// A shard that no stream was ever written to.
 const VERSION: u8 = 1;
+/// With the states of sources. One without is written as earlier versions read it.
+const VERSION_SOURCES: u8 = 2;
 
 /// What is durable in segments.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,8 @@ pub(crate) struct Manifest {
     /// Numbers from here on were never given to a file.
     pub(crate) next_number: u64,
     pub(crate) segments: Vec<ManifestSegment>,
+    /// How far into each stream the segments are.
+    pub(crate) sources: Sources,
 }
 
 /// The files of one segment.
@@ -39,7 +45,7 @@ pub(crate) struct ManifestSegment {
 impl Manifest {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = FieldWriter::default();
-        out.u8(VERSION);
+        out.u8(if self.sources.is_empty() { VERSION } else { VERSION_SOURCES });
         encode_schema(&mut out, &self.schema);
         out.u64(self.watermark.0);
         out.u64(self.next_number);
@@ -55,14 +61,17 @@ impl Manifest {
                 out.u64(*version);
             }
         }
+        if !self.sources.is_empty() {
+            self.sources.encode(&mut out);
+        }
         out.into_bytes()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, DecodeError> {
         let mut from = FieldReader::new(bytes);
         let version = from.u8("the version")?;
-        if version != VERSION {
-            return Err(DecodeError::Version { got: version.into(), supported: VERSION.into() });
+        if version != VERSION && version != VERSION_SOURCES {
+            return Err(DecodeError::Version { got: version.into(), supported: VERSION_SOURCES.into() });
         }
         let schema = decode_schema(&mut from)?;
         let watermark = SeqNo(from.u64("the watermark")?);
@@ -79,8 +88,10 @@ impl Manifest {
             }
             segments.push(ManifestSegment { id, rows, graph, live, fields });
         }
+        let sources =
+            if version == VERSION_SOURCES { Sources::decode(&mut from)? } else { Sources::default() };
         from.finish()?;
-        Ok(Manifest { schema, watermark, next_number, segments })
+        Ok(Manifest { schema, watermark, next_number, segments, sources })
     }
 }
 
@@ -136,7 +147,7 @@ fn decode_schema(from: &mut FieldReader<'_>) -> Result<CollectionSchema, DecodeE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dvse_types::IndexSpec;
+    use dvse_types::{IndexSpec, StreamName, WriteBatch, WriteOp};
 
     #[test]
     fn a_manifest_comes_back_and_every_cut_is_refused() {
@@ -148,11 +159,25 @@ mod tests {
         schema.payload_indexes.insert("a.b[]".parse().unwrap(), FieldKind::Datetime);
         let fields = vec![("a.b[]".parse().unwrap(), 9)];
         let segment = ManifestSegment { id: SegmentId(4), rows: 5, graph: 6, live: 0, fields };
-        let manifest = Manifest { schema, watermark: SeqNo(77), next_number: 10, segments: vec![segment] };
-        let bytes = manifest.encode();
-        assert_eq!(Manifest::decode(&bytes), Ok(manifest));
-        for len in 0..bytes.len() {
-            assert!(Manifest::decode(&bytes[..len]).is_err(), "{len}");
+        let manifest = Manifest {
+            schema,
+            watermark: SeqNo(77),
+            next_number: 10,
+            segments: vec![segment],
+            sources: Sources::default(),
+        };
+        let stream: StreamName = "s".parse().unwrap();
+        let taken = WriteBatch::new(vec![WriteOp::TakeOver { stream, partition: 2 }]);
+        let sources = manifest.sources.after(SeqNo(1), &taken).unwrap();
+        let with_sources = Manifest { sources, ..manifest.clone() };
+        // What no stream was written to is read by earlier versions.
+        for (manifest, version) in [(manifest, VERSION), (with_sources, VERSION_SOURCES)] {
+            let bytes = manifest.encode();
+            assert_eq!(bytes[0], version);
+            assert_eq!(Manifest::decode(&bytes), Ok(manifest));
+            for len in 0..bytes.len() {
+                assert!(Manifest::decode(&bytes[..len]).is_err(), "{version} {len}");
+            }
         }
     }
 }

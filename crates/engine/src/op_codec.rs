@@ -8,9 +8,13 @@ use dvse_types::{
     Quantization, Range, WriteBatch, WriteOp,
 };
 
+use crate::sources::{MARK_BYTES_MAX, decode_mark, decode_source, encode_mark, encode_source};
 use crate::wire::{DecodeError, FieldReader, FieldWriter};
 
+/// A batch without a mark.
 const VERSION: u8 = 1;
+/// A batch with a mark. One without is written as earlier versions read it.
+const VERSION_MARKED: u8 = 2;
 /// Filters nest at most this deep when they are read; writing checks the same bound first.
 pub(crate) const FILTER_DEPTH_MAX: usize = NESTING_MAX;
 
@@ -23,8 +27,16 @@ pub fn encode(batch: &WriteBatch) -> Vec<u8> {
 /// As [`encode`], in memory that is no longer needed.
 #[must_use]
 pub(crate) fn encode_into(batch: &WriteBatch, memory: Vec<u8>) -> Vec<u8> {
-    let mut out = FieldWriter::reusing(memory, batch.ops.iter().map(bytes_about).sum());
-    out.u8(VERSION);
+    let mark_bytes = batch.source.as_ref().map_or(0, |_| MARK_BYTES_MAX);
+    let ops_bytes: usize = batch.ops.iter().map(bytes_about).sum();
+    let mut out = FieldWriter::reusing(memory, mark_bytes + ops_bytes);
+    match &batch.source {
+        None => out.u8(VERSION),
+        Some(mark) => {
+            out.u8(VERSION_MARKED);
+            encode_mark(&mut out, mark);
+        }
+    }
     out.count(batch.ops.len());
     batch.ops.iter().for_each(|op| encode_op(&mut out, op));
     out.into_bytes()
@@ -50,14 +62,17 @@ fn bytes_about(op: &WriteOp) -> usize {
 /// [`DecodeError`] with the offset of what is wrong.
 pub fn decode(bytes: &[u8]) -> Result<WriteBatch, DecodeError> {
     let mut from = FieldReader::new(bytes);
-    let version = from.u8("the version")?;
-    if version != VERSION {
-        return Err(DecodeError::Version { got: u64::from(version), supported: u64::from(VERSION) });
-    }
+    let source = match from.u8("the version")? {
+        VERSION => None,
+        VERSION_MARKED => Some(decode_mark(&mut from)?),
+        got => {
+            return Err(DecodeError::Version { got: u64::from(got), supported: u64::from(VERSION_MARKED) });
+        }
+    };
     let count = from.count(1, "the number of operations")?;
     let ops = (0..count).map(|_| decode_op(&mut from)).collect::<Result<Vec<_>, _>>()?;
     from.finish()?;
-    Ok(WriteBatch { ops })
+    Ok(WriteBatch { ops, source })
 }
 
 mod tag {
@@ -74,6 +89,7 @@ mod tag {
     /// Written by earlier versions, which had one kind of graph.
     pub(super) const SET_HNSW: u8 = 11;
     pub(super) const SET_INDEX: u8 = 12;
+    pub(super) const TAKE_OVER: u8 = 13;
 
     /// Bits of the byte before an id.
     pub(super) const ID_UUID: u8 = 1;
@@ -143,6 +159,10 @@ fn encode_op(out: &mut FieldWriter, op: &WriteOp) {
             out.str(vector);
             encode_index(out, index);
         }
+        WriteOp::TakeOver { stream, partition } => {
+            out.u8(tag::TAKE_OVER);
+            encode_source(out, stream, *partition);
+        }
     }
 }
 
@@ -201,6 +221,10 @@ fn decode_op(from: &mut FieldReader<'_>) -> Result<WriteOp, DecodeError> {
         tag::SET_INDEX => {
             let vector = from.str("a vector's name")?.to_owned();
             WriteOp::SetIndex { vector, index: decode_index(from)? }
+        }
+        tag::TAKE_OVER => {
+            let (stream, partition) = decode_source(from)?;
+            WriteOp::TakeOver { stream, partition }
         }
         got => return Err(DecodeError::Tag { what: "an operation's tag", offset, got: u64::from(got) }),
     };

@@ -13,7 +13,7 @@ use dvse_storage::{
 use dvse_types::{Classify, CollectionSchema, ErrorKind, InvalidSchema, SeqNo, WriteBatch};
 use parking_lot::Mutex;
 
-use crate::apply::{Applier, ApplyError};
+use crate::apply::{Applied, Applier, ApplyError};
 use crate::config::EngineConfig;
 use crate::growing::GrowError;
 use crate::live_rows::LiveRows;
@@ -23,6 +23,7 @@ use crate::sealed::{OpenSegmentError, SealedSegment};
 use crate::search::ScratchPool;
 use crate::sections::{is_segment_file, live_file};
 use crate::segment::{Segment, SegmentState};
+use crate::sources::Sources;
 use crate::view::{CollectionView, ViewState};
 use crate::wire::DecodeError;
 
@@ -152,7 +153,13 @@ impl Shard {
         if found.is_some() {
             return Err(OpenShardError::Exists { path: dir.path().display().to_string() });
         }
-        let manifest = Manifest { schema, watermark: SeqNo(0), next_number: 1, segments: Vec::new() };
+        let manifest = Manifest {
+            schema,
+            watermark: SeqNo(0),
+            next_number: 1,
+            segments: Vec::new(),
+            sources: Sources::default(),
+        };
         manifests.publish(&manifest.encode())?;
         Shard::start(dir, manifests, manifest, Vec::new(), Vec::new(), config)
     }
@@ -202,7 +209,12 @@ impl Shard {
         unverified: Vec<Arc<SealedSegment>>,
         config: EngineConfig,
     ) -> Result<Shard, OpenShardError> {
-        let base = ViewState { seq: manifest.watermark, schema: Arc::new(manifest.schema.clone()), segments };
+        let base = ViewState {
+            seq: manifest.watermark,
+            schema: Arc::new(manifest.schema.clone()),
+            segments,
+            sources: manifest.sources.clone(),
+        };
         let numbers = Arc::new(AtomicU64::new(manifest.next_number));
         let applier = Applier::new(base.clone(), Arc::clone(&numbers), &config)?;
         let scratches = Arc::new(ScratchPool::default());
@@ -222,20 +234,20 @@ impl Shard {
     }
 
     /// Applies a log entry and publishes the state after it. An entry that was applied before is passed over, and
-    /// the answer is then empty. Otherwise it is, for each operation, how many points it touched.
+    /// the answer is then that it touched nothing.
     ///
     /// # Errors
     /// [`ApplyError`] when memory runs out or a segment is damaged; the shard takes no entry after that.
-    pub fn apply(&self, seq: SeqNo, batch: &WriteBatch) -> Result<Vec<usize>, ApplyError> {
+    pub fn apply(&self, seq: SeqNo, batch: &WriteBatch) -> Result<Applied, ApplyError> {
         let mut applier = self.applier.lock();
         if seq <= self.applied() {
-            return Ok(Vec::new());
+            return Ok(Applied::Touched(Vec::new()));
         }
-        let touched = applier.apply(seq, batch)?;
+        let applied = applier.apply(seq, batch)?;
         applier.encode();
         self.publish(&applier);
         self.applied.store(seq.0, Ordering::Release);
-        Ok(touched)
+        Ok(applied)
     }
 
     /// Shows readers the state of the applier. The caller holds its lock, so views are published in order.

@@ -66,7 +66,8 @@ fn validate_op(op: &WriteOp, schema: &CollectionSchema) -> Result<(), InvalidBat
             check_selector(points, schema)
         }
         WriteOp::CreateFieldIndex { field, .. } => check_field_index(field, schema),
-        WriteOp::DeleteFieldIndex(_) => Ok(()),
+        // Whether a mark or a take-over is taken is a question of order: see `sources.rs`.
+        WriteOp::DeleteFieldIndex(_) | WriteOp::TakeOver { .. } => Ok(()),
         WriteOp::SetIndex { vector, index } => check_index(vector, *index, schema),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dvse_types::{
     Classify, CollectionSchema, ErrorKind, FacetCount, FieldKind, Filter, InvalidVector, MatchValue,
     NamedVectors, PayloadPath, PayloadSelector, PointId, Projection, Record, SearchRequest, SearchResult,
-    SeqNo, VectorSelector,
+    SeqNo, SourceState, StreamName, VectorSelector,
 };
 
 use crate::filter::{CompiledFilter, FilterChoice, InvalidFilter, Matcher};
@@ -14,6 +14,7 @@ use crate::live_rows::{bit, count_ones, ones};
 use crate::payload::{field_keys, i64_of_code};
 use crate::search::{ScratchPool, project_payload, search};
 use crate::segment::{SegmentFault, SegmentRead, SegmentState};
+use crate::sources::Sources;
 
 /// A collection that cannot answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -84,6 +85,8 @@ pub(crate) struct ViewState {
     pub(crate) schema: Arc<CollectionSchema>,
     /// The last one takes the writes; it and those that wait to be sealed are growing.
     pub(crate) segments: Vec<SegmentState>,
+    /// How far into each stream it is.
+    pub(crate) sources: Sources,
 }
 
 impl ViewState {
@@ -122,6 +125,19 @@ impl CollectionView {
     #[must_use]
     pub fn seq(&self) -> SeqNo {
         self.state.seq
+    }
+
+    /// How far into each partition of each stream this state is: those that were ever taken over, by stream and
+    /// partition.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(StreamName, u32, SourceState)> {
+        self.state.sources.sorted()
+    }
+
+    /// How far into a partition of a stream this state is; `None` if it was never taken over.
+    #[must_use]
+    pub fn source(&self, stream: &StreamName, partition: u32) -> Option<SourceState> {
+        self.state.sources.get(stream, partition)
     }
 
     /// How many points there are.

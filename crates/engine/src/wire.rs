@@ -3,7 +3,7 @@
 //! The reader checks every length against the bytes that are left before anything is allocated for it, so the
 //! memory a hostile input can take is bounded by the input's own size.
 
-use dvse_types::ParsePathError;
+use dvse_types::{InvalidStreamName, ParsePathError};
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -61,6 +61,14 @@ pub enum DecodeError {
         offset: usize,
         /// What is wrong with it.
         source: ParsePathError,
+    },
+    /// The name of a stream cannot be one.
+    #[error("the stream at byte {offset}: {source}")]
+    Stream {
+        /// Where it begins.
+        offset: usize,
+        /// What is wrong with it.
+        source: InvalidStreamName,
     },
     /// Something nests deeper than anything that was written.
     #[error("the filter at byte {offset} nests deeper than {max} levels")]

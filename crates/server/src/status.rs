@@ -9,7 +9,7 @@ pub fn http_status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidInput | ErrorKind::TooLarge | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::AlreadyExists => StatusCode::CONFLICT,
+        ErrorKind::AlreadyExists | ErrorKind::Fenced => StatusCode::CONFLICT,
         ErrorKind::OutOfSpace => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -24,6 +24,7 @@ pub fn message_prefix(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidInput | ErrorKind::TooLarge => "Wrong input: ",
         ErrorKind::NotFound => "Not found: ",
         ErrorKind::AlreadyExists => "",
+        ErrorKind::Fenced => "Conflict: ",
         ErrorKind::Unsupported => "Not available in this version: ",
         ErrorKind::OutOfSpace => "No space left on device: ",
         ErrorKind::Overloaded => "Too many requests: ",

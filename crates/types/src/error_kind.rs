@@ -11,6 +11,8 @@ pub enum ErrorKind {
     NotFound,
     /// The thing to be made exists.
     AlreadyExists,
+    /// Somebody else has taken over what the request writes to: its sender must stop.
+    Fenced,
     /// The request is right, but this build or this state does not offer it.
     Unsupported,
     /// The disk has no room. Reads go on; writes work again once there is space.
@@ -34,6 +36,7 @@ impl ErrorKind {
             ErrorKind::TooLarge => "too_large",
             ErrorKind::NotFound => "not_found",
             ErrorKind::AlreadyExists => "already_exists",
+            ErrorKind::Fenced => "fenced",
             ErrorKind::Unsupported => "unsupported",
             ErrorKind::OutOfSpace => "out_of_space",
             ErrorKind::Overloaded => "overloaded",

@@ -1,7 +1,7 @@
 //! The shared vocabulary of DVSE: plain data, all fields meaningful, no behaviour beyond validation.
 //!
-//! Read [`PointId`], [`Metric`], [`Point`], [`CollectionSchema`], [`WriteOp`], [`Filter`] and [`SearchRequest`], in
-//! this order. The crate knows no files, no sockets, no formats and no kernels. JSON appears only as the
+//! Read [`PointId`], [`Metric`], [`Point`], [`CollectionSchema`], [`WriteOp`], [`SourceMark`], [`Filter`] and
+//! [`SearchRequest`], in this order. The crate knows no files, no sockets, no formats and no kernels. JSON appears only as the
 //! value type of payloads, which are JSON objects.
 //!
 //! ```
@@ -24,6 +24,7 @@ mod payload;
 mod point;
 mod schema;
 mod search;
+mod source;
 pub mod turn;
 mod vector;
 
@@ -40,4 +41,8 @@ pub use schema::{
     PAYLOAD_INDEXES_MAX, Quantization, VECTOR_FIELDS_MAX, VectorParams,
 };
 pub use search::{FacetCount, Hit, Rescore, SearchParams, SearchRequest, SearchResult, SearchStats};
+pub use source::{
+    InvalidStreamName, ParsePositionError, Position, SOURCES_MAX, STREAM_NAME_BYTES_MAX, SourceMark,
+    SourceState, StreamName,
+};
 pub use vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX, NamedVectors, VectorName};

@@ -1,12 +1,26 @@
 //! Writes: what the log carries.
 
-use crate::{FieldKind, Filter, IndexSpec, Payload, PayloadPath, Point, PointId, PointVectors, VectorName};
+use crate::{
+    FieldKind, Filter, IndexSpec, Payload, PayloadPath, Point, PointId, PointVectors, SourceMark, StreamName,
+    VectorName,
+};
 
 /// Some operations that enter the log as one entry and take effect together, in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WriteBatch {
     /// The operations.
     pub ops: Vec<WriteOp>,
+    /// How far into a stream of records the batch reaches, where its operations come from one. With it a batch may
+    /// have no operations: the position moves on all the same.
+    pub source: Option<SourceMark>,
+}
+
+impl WriteBatch {
+    /// A batch of operations that come from no stream.
+    #[must_use]
+    pub fn new(ops: Vec<WriteOp>) -> WriteBatch {
+        WriteBatch { ops, source: None }
+    }
 }
 
 /// One change to a collection. Applying the same operations in the same order gives the same collection.
@@ -66,6 +80,13 @@ pub enum WriteOp {
         vector: VectorName,
         /// The kind of index and its parameters.
         index: IndexSpec,
+    },
+    /// Grants the next epoch of a partition of a stream: whoever holds an earlier one writes no more marks.
+    TakeOver {
+        /// The stream.
+        stream: StreamName,
+        /// Its partition.
+        partition: u32,
     },
 }
 

@@ -116,7 +116,7 @@ impl Recipe<'_> {
         for batch in rows.chunks(BATCH_ROWS) {
             let points =
                 batch.iter().map(|number| point(*number, row(base, *number), payload(*number))).collect();
-            collection.write(WriteBatch { ops: vec![WriteOp::Upsert(points)] }, Durability::Buffered)?;
+            collection.write(WriteBatch::new(vec![WriteOp::Upsert(points)]), Durability::Buffered)?;
             written += batch.len() as u64;
             task.set(written);
         }

@@ -183,7 +183,7 @@ fn replace(
     let come = come.into_iter().map(|number| point(number, row(&inputs.base, number), Payload::default()));
     let ops = vec![WriteOp::Delete(PointSelector::Ids(gone)), WriteOp::Upsert(come.collect())];
     let started = Instant::now();
-    collection.write(WriteBatch { ops }, Durability::Synced)?;
+    collection.write(WriteBatch::new(ops), Durability::Synced)?;
     let write = started.elapsed();
     while collection.step()? {}
     Ok((write, started.elapsed() - write))

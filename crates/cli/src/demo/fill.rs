@@ -66,7 +66,7 @@ pub fn fill(
                 let points = points?;
                 let count = points.len() as u64;
                 embedded.add(count);
-                let batch = WriteBatch { ops: vec![WriteOp::Upsert(points)] };
+                let batch = WriteBatch::new(vec![WriteOp::Upsert(points)]);
                 collection.write(batch, Durability::Synced)?;
                 written.add(count);
             }

@@ -7,6 +7,7 @@ use dvse_types::{Classify, ErrorKind, SeqNo};
 
 use crate::apply::ApplyError;
 use crate::shard::{OpenShardError, storage_kind};
+use crate::sources::Refusal;
 use crate::validate::InvalidBatch;
 use crate::wire::DecodeError;
 
@@ -16,6 +17,10 @@ pub enum WriteError {
     /// The batch does not fit the collection.
     #[error(transparent)]
     Invalid(#[from] InvalidBatch),
+    /// The batch has a mark that is not for its sender to write, or takes over what cannot be. Never a duplicate: that is
+    /// no error.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The batch is larger than an entry of the log can be.
     #[error("the batch takes {bytes} bytes in the log, at most {bytes_max} are allowed")]
     TooLarge {
@@ -67,7 +72,9 @@ impl Classify for WriteError {
     fn kind(&self) -> ErrorKind {
         match self {
             WriteError::Invalid(_) => ErrorKind::InvalidInput,
-            WriteError::TooLarge { .. } => ErrorKind::TooLarge,
+            WriteError::Refused(Refusal::Fenced { .. }) => ErrorKind::Fenced,
+            WriteError::Refused(Refusal::Duplicate { .. }) => ErrorKind::AlreadyExists,
+            WriteError::TooLarge { .. } | WriteError::Refused(Refusal::TooMany { .. }) => ErrorKind::TooLarge,
             WriteError::OutOfSpace { .. } => ErrorKind::OutOfSpace,
             WriteError::Poisoned { .. } | WriteError::Closed { .. } => ErrorKind::Unavailable,
             WriteError::Maintenance { kind, .. } => *kind,
@@ -77,6 +84,17 @@ impl Classify for WriteError {
     fn help(&self) -> Option<String> {
         match self {
             WriteError::TooLarge { .. } => Some("Send the points in several smaller batches.".to_owned()),
+            WriteError::Refused(Refusal::Fenced { granted: None, .. }) => {
+                Some("Take the partition over first; the answer has the epoch to send.".to_owned())
+            }
+            WriteError::Refused(Refusal::Fenced { .. }) => Some(
+                "Another writer has taken the partition over. Stop this one, or take over again if it is the other that \
+                 should stop."
+                    .to_owned(),
+            ),
+            WriteError::Refused(Refusal::TooMany { .. }) => {
+                Some("Use fewer partitions, or a collection for each group of streams.".to_owned())
+            }
             WriteError::OutOfSpace { .. } => Some(
                 "Free space on the disk; searches go on, and writes work again once there is space."
                     .to_owned(),

@@ -7,12 +7,16 @@ use dvse_types::{SeqNo, WriteBatch};
 use parking_lot::Mutex;
 
 use super::{Durability, WriteError};
+use crate::apply::Applied;
+use crate::sources::Sources;
 
 /// Entries in the order of the log.
 pub(super) struct Queue {
     /// The number of the next entry.
     pub(super) next: SeqNo,
     pub(super) pending: VecDeque<Pending>,
+    /// How far into each stream the collection is once everything in the log is applied.
+    pub(super) sources: Sources,
 }
 
 /// One entry.
@@ -26,22 +30,22 @@ pub(super) struct Pending {
 /// Where the writer of an entry finds what came of it.
 #[derive(Default)]
 pub(super) struct Slot {
-    outcome: Mutex<Option<Result<Vec<usize>, WriteError>>>,
+    outcome: Mutex<Option<Result<Applied, WriteError>>>,
 }
 
 impl Slot {
-    pub(super) fn set(&self, outcome: Result<Vec<usize>, WriteError>) {
+    pub(super) fn set(&self, outcome: Result<Applied, WriteError>) {
         *self.outcome.lock() = Some(outcome);
     }
 
-    pub(super) fn take(&self) -> Option<Result<Vec<usize>, WriteError>> {
+    pub(super) fn take(&self) -> Option<Result<Applied, WriteError>> {
         self.outcome.lock().take()
     }
 }
 
 impl Queue {
-    pub(super) fn new(next: SeqNo) -> Queue {
-        Queue { next, pending: VecDeque::new() }
+    pub(super) fn new(next: SeqNo, sources: Sources) -> Queue {
+        Queue { next, pending: VecDeque::new(), sources }
     }
 
     /// Takes the first entry if it may be applied.

@@ -1,4 +1,5 @@
 use super::*;
+use dvse_types::{Position, SourceMark, StreamName};
 use serde_json::json;
 
 fn payload(value: serde_json::Value) -> Payload {
@@ -39,7 +40,10 @@ fn everything() -> WriteBatch {
         vectors: vectors.clone(),
         payload: payload(json!({"k": [1, 2.5, null, "x"], "n": 18446744073709551615_u64})),
     };
+    let stream: StreamName = "persistent://dvse/ingest/raw-events".parse().unwrap();
+    let source = SourceMark { stream: stream.clone(), partition: 3, epoch: 5, position: Position(u128::MAX) };
     WriteBatch {
+        source: Some(source),
         ops: vec![
             WriteOp::Upsert(vec![points(&named, PointId::Uuid(9)), points(&unnamed, PointId::Num(9))]),
             WriteOp::Upsert(vec![Point {
@@ -60,6 +64,7 @@ fn everything() -> WriteBatch {
             WriteOp::ClearPayload(some),
             WriteOp::CreateFieldIndex { field: path("a"), kind: FieldKind::Uuid },
             WriteOp::DeleteFieldIndex(path("a")),
+            WriteOp::TakeOver { stream, partition: u32::MAX },
             set_index(IndexSpec::Flat),
             set_index(IndexSpec::Hnsw(graph(Quantization::Sketch))),
             set_index(IndexSpec::Hnsw(graph(Quantization::None))),
@@ -89,7 +94,7 @@ fn parameters_of_the_one_graph_there_was_are_read() {
     out.u8(tag::SET_HNSW);
     out.str("a");
     encode_hnsw(&mut out, &graph(Quantization::Sketch));
-    let expect = WriteBatch { ops: vec![set_index(IndexSpec::Hnsw(graph(Quantization::Sketch)))] };
+    let expect = WriteBatch::new(vec![set_index(IndexSpec::Hnsw(graph(Quantization::Sketch)))]);
     assert_eq!(decode(&out.into_bytes()), Ok(expect));
 }
 
@@ -97,6 +102,8 @@ fn parameters_of_the_one_graph_there_was_are_read() {
 fn a_batch_comes_back() {
     let batch = everything();
     assert_eq!(decode(&encode(&batch)), Ok(batch));
+    let unmarked = WriteBatch { source: None, ..everything() };
+    assert_eq!(decode(&encode(&unmarked)), Ok(unmarked));
     assert_eq!(decode(&encode(&WriteBatch::default())), Ok(WriteBatch::default()));
 }
 
@@ -104,7 +111,7 @@ fn a_batch_comes_back() {
 fn an_unnamed_vector_is_id_dimension_and_floats() {
     let vectors = NamedVectors::from([(String::new(), vec![1.0])]);
     let point = Point { id: PointId::Num(0x0102), vectors, payload: Payload::new() };
-    let bytes = encode(&WriteBatch { ops: vec![WriteOp::Upsert(vec![point])] });
+    let bytes = encode(&WriteBatch::new(vec![WriteOp::Upsert(vec![point])]));
     let expect = [
         &[1, 1, 0, 0, 0, tag::UPSERT, 1, 0, 0, 0][..],
         &[0, 0x02, 0x01, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x80, 0x3f],
@@ -144,4 +151,38 @@ fn a_count_that_cannot_be_is_refused_before_memory_is_taken() {
         deep.extend_from_slice(&[1, 0, 0, 0, 7]);
     }
     assert!(matches!(decode(&deep), Err(DecodeError::Depth { .. })));
+}
+
+/// What `docs/format/operations.md` shows.
+#[test]
+fn a_mark_stands_before_the_operations_and_makes_version_two() {
+    let source = SourceMark {
+        stream: "raw".parse().unwrap(),
+        partition: 3,
+        epoch: 2,
+        position: Position(0x0102 << 64 | 9),
+    };
+    let bytes = encode(&WriteBatch { ops: vec![], source: Some(source.clone()) });
+    let expect = [
+        &[2, 3, 0, 0, 0, b'r', b'a', b'w', 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0][..],
+        &[9, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x01, 0, 0, 0, 0, 0, 0],
+        &[0, 0, 0, 0],
+    ];
+    assert_eq!(bytes, expect.concat());
+    let unmarked = encode(&WriteBatch::new(everything().ops));
+    assert_eq!(unmarked[0], VERSION, "earlier versions read batches that have no mark");
+    assert!(matches!(decode(&[3, 0, 0, 0, 0]), Err(DecodeError::Version { got: 3, supported: 2 })));
+}
+
+#[test]
+fn a_stream_that_cannot_be_is_refused_with_its_place() {
+    for name in ["", "a\nb", &"x".repeat(201)] {
+        let mut out = FieldWriter::default();
+        out.u8(VERSION);
+        out.count(1);
+        out.u8(tag::TAKE_OVER);
+        out.str(name);
+        out.u32(0);
+        assert!(matches!(decode(&out.into_bytes()), Err(DecodeError::Stream { offset: 6, .. })), "{name:?}");
+    }
 }

@@ -65,7 +65,7 @@ fn readers_see_whole_batches_in_order_while_segments_come_and_go() {
             let points =
                 (0..IDS).map(|id| point(id, &[value as f32, id as f32, 0.0, 0.0], json!({"v": value})));
             let ops = vec![WriteOp::Upsert(points.collect())];
-            collection.write(WriteBatch { ops }, Durability::Synced).unwrap();
+            collection.write(WriteBatch::new(ops), Durability::Synced).unwrap();
         }
         done.store(true, Ordering::Relaxed);
         for reader in readers {
@@ -92,7 +92,7 @@ fn many_writers_get_their_own_answers() {
                         .collect();
                     let durability = if round % 3 == 0 { Durability::Buffered } else { Durability::Synced };
                     let ops = vec![WriteOp::Upsert(points)];
-                    let receipt = collection.write(WriteBatch { ops }, durability).unwrap();
+                    let receipt = collection.write(WriteBatch::new(ops), durability).unwrap();
                     assert_eq!(receipt.touched, [writer as usize + 1]);
                     let view = collection.view();
                     assert!(

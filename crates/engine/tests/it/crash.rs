@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dvse_engine::{Durability, EmbeddedCollection, EngineConfig, WriteError};
+use dvse_engine::{Durability, EmbeddedCollection, EngineConfig, MarkOutcome, Refusal, WriteError};
 use dvse_storage::{Directory, FaultyDirectory};
 use dvse_types::*;
 use serde_json::json;
 
-use crate::oracle::Oracle;
+use crate::oracle::{Answer, Oracle};
 use crate::support::*;
 
 fn config() -> EngineConfig {
@@ -36,9 +36,12 @@ enum Act {
     Settle,
 }
 
-/// Overwrites, deletes and changes of a few points, with seals and merges in between.
+/// Overwrites, deletes and changes of a few points, with seals and merges in between. Most batches come from one of two
+/// partitions of a stream, which are taken over again now and then.
 fn script() -> Vec<Act> {
     let mut rng = Rng(7);
+    let stream: StreamName = "raw".parse().unwrap();
+    let mut epochs = [0; 2];
     let mut acts = Vec::new();
     for round in 0..36_u64 {
         let points = (0..1 + rng.below(4)).map(|_| {
@@ -71,7 +74,20 @@ fn script() -> Vec<Act> {
         };
         ops.extend(index.map(|index| WriteOp::SetIndex { vector: String::new(), index }));
         let durability = if round % 5 == 3 { Durability::Buffered } else { Durability::Synced };
-        acts.push(Act::Write(WriteBatch { ops }, durability));
+        let partition = rng.below(2) as u32;
+        let epoch = &mut epochs[partition as usize];
+        let source = if *epoch == 0 || rng.chance(6) {
+            *epoch += 1;
+            ops.push(WriteOp::TakeOver { stream: stream.clone(), partition });
+            None
+        } else {
+            let position = Position(u128::from(round) << 64);
+            rng.chance(2).then(|| SourceMark { stream: stream.clone(), partition, epoch: *epoch, position })
+        };
+        if source.is_some() && rng.chance(4) {
+            ops.clear();
+        }
+        acts.push(Act::Write(WriteBatch { ops, source }, durability));
         acts.push(match round % 9 {
             2 | 5 => Act::Step,
             7 => Act::Flush,
@@ -128,7 +144,8 @@ fn states(acts: &[Act]) -> Vec<Oracle> {
     for act in acts {
         if let Act::Write(batch, _) = act {
             let mut next = states.last().unwrap().clone();
-            next.apply(batch);
+            let answer = next.write(SeqNo(states.len() as u64), batch);
+            assert!(matches!(answer, Answer::Touched(_)), "{answer:?}: batches of the script take effect");
             states.push(next);
         }
     }
@@ -140,7 +157,8 @@ fn is_state(collection: &EmbeddedCollection, oracle: &Oracle) -> bool {
     let ids = view.scroll(None, usize::MAX, None).unwrap().ids;
     let projection = Projection { payload: PayloadSelector::All, vectors: VectorSelector::All };
     let records = view.retrieve(&ids, &projection).unwrap();
-    records.len() == oracle.points.len()
+    view.sources() == oracle.sources()
+        && records.len() == oracle.points.len()
         && records.into_iter().all(|record| {
             oracle.points.get(&record.id).is_some_and(|(vectors, payload)| {
                 record.vectors.as_ref() == Some(vectors) && record.payload.as_ref() == Some(payload)
@@ -189,6 +207,21 @@ fn go_on(collection: &EmbeddedCollection, acts: &[Act], done: usize, context: &s
         Act::Write(batch, _) => Some(batch),
         _ => None,
     });
+    for batch in rest.clone().take(done).filter(|batch| batch.source.is_some()) {
+        // As a sender does that did not hear an answer: nothing takes effect twice.
+        match collection.write(batch.clone(), Durability::Synced) {
+            Ok(receipt) => {
+                assert!(
+                    matches!(receipt.mark, Some(MarkOutcome::Duplicate { .. })),
+                    "{context}: {receipt:?}"
+                );
+                assert!(receipt.seq <= SeqNo(done as u64), "{context}: {receipt:?}");
+            }
+            Err(error) => {
+                assert!(matches!(error, WriteError::Refused(Refusal::Fenced { .. })), "{context}: {error}");
+            }
+        }
+    }
     for batch in rest.skip(done) {
         collection.write(batch.clone(), Durability::Buffered).unwrap_or_else(|e| panic!("{context}: {e}"));
     }
@@ -221,7 +254,7 @@ fn acknowledged_writes_of_many_threads_survive_a_stop() {
                             point(id, &[value as f32, 0.0], json!({"v": value})),
                             point(id + 100, &[value as f32, 0.0], json!({"v": value})),
                         ])];
-                        if collection.write(WriteBatch { ops }, Durability::Synced).is_err() {
+                        if collection.write(WriteBatch::new(ops), Durability::Synced).is_err() {
                             return;
                         }
                         acknowledged[writer].store(value, Ordering::Relaxed);
@@ -253,7 +286,7 @@ fn a_failed_sync_poisons_writes_and_leaves_reads() {
     let disk = FaultyDirectory::new();
     let dir: Arc<dyn Directory> = Arc::new(disk.clone());
     let collection = EmbeddedCollection::create_in(&dir, "c", schema(), config()).unwrap();
-    let upsert = |id| WriteBatch { ops: vec![WriteOp::Upsert(vec![point(id, &[1.0, 2.0], json!({}))])] };
+    let upsert = |id| WriteBatch::new(vec![WriteOp::Upsert(vec![point(id, &[1.0, 2.0], json!({}))])]);
     collection.write(upsert(1), Durability::Synced).unwrap();
     disk.fail_sync(1);
     let first = collection.write(upsert(2), Durability::Synced).unwrap_err();
@@ -281,8 +314,9 @@ fn a_full_disk_refuses_writes_until_there_is_space() {
     let disk = FaultyDirectory::new();
     let dir: Arc<dyn Directory> = Arc::new(disk.clone());
     let collection = EmbeddedCollection::create_in(&dir, "c", schema(), config()).unwrap();
-    let upsert = |id| WriteBatch {
-        ops: vec![WriteOp::Upsert(vec![point(id, &[1.0, 2.0], json!({"text": "x".repeat(300)}))])],
+    let upsert = |id| {
+        let text = json!({"text": "x".repeat(300)});
+        WriteBatch::new(vec![WriteOp::Upsert(vec![point(id, &[1.0, 2.0], text)])])
     };
     for free in [0, 500, 5_000, 20_000] {
         disk.set_free_bytes(Some(free));

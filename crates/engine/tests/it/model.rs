@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use dvse_engine::{Durability, EmbeddedCollection, EngineConfig};
+use dvse_engine::{Durability, EmbeddedCollection, EngineConfig, MarkOutcome, Refusal, WriteError};
 use dvse_storage::Directory;
 use dvse_types::*;
 use serde_json::json;
 
-use crate::oracle::Oracle;
+use crate::oracle::{Answer, Oracle};
 use crate::support::*;
 
 #[test]
@@ -106,17 +106,47 @@ impl Run {
     }
 
     fn write(&mut self) {
-        let count = 1 + self.rng.below(3);
-        let batch = WriteBatch { ops: (0..count).map(|_| random_op(&mut self.rng)).collect() };
+        let source = self.random_mark();
+        // With a mark a batch may be empty.
+        let count = if source.is_some() { self.rng.below(4) } else { 1 + self.rng.below(3) };
+        let ops = (0..count).map(|_| random_op(&mut self.rng)).collect();
+        let batch = WriteBatch { ops, source };
         self.log.push(format!("{batch:?}"));
         let durability = if self.rng.chance(4) { Durability::Buffered } else { Durability::Synced };
+        let next = self.collection().view().seq().next();
+        let answer = self.collection().write(batch.clone(), durability);
         // A kill would rightly lose a buffered write, so one is made durable before the next disturbance.
-        let receipt = self.collection().write(batch.clone(), durability).unwrap();
         if durability == Durability::Buffered {
             write(self.collection(), vec![]);
         }
-        let expect = self.oracle.apply(&batch);
-        assert_eq!(receipt.touched, expect, "{}", self.context());
+        let expect = self.oracle.write(next, &batch);
+        let answer = match answer {
+            Ok(receipt) => match receipt.mark {
+                Some(MarkOutcome::Duplicate { position }) => Answer::Duplicate(position, receipt.seq),
+                mark => {
+                    assert_eq!(mark.map(MarkOutcome::position), batch.source.map(|mark| mark.position));
+                    assert_eq!(receipt.seq, next);
+                    Answer::Touched(receipt.touched)
+                }
+            },
+            Err(WriteError::Refused(Refusal::Fenced { .. })) => Answer::Fenced,
+            Err(error) => panic!("{error}: {}", self.context()),
+        };
+        assert_eq!(answer, expect, "{}", self.context());
+    }
+
+    /// Mostly the mark of a writer that may write, with records that are new.
+    fn random_mark(&mut self) -> Option<SourceMark> {
+        if !self.rng.chance(2) {
+            return None;
+        }
+        let (stream, partition) = random_partition(&mut self.rng);
+        let state = self.oracle.sources.get(&(stream.clone(), partition));
+        let epoch = state.map_or(0, |state| state.epoch);
+        let epoch = if self.rng.chance(6) { self.rng.below(4) } else { epoch };
+        let stored = state.and_then(|state| state.position).map_or(0, |position| position.0);
+        let position = Position((stored + u128::from(self.rng.below(9))).saturating_sub(1));
+        Some(SourceMark { stream, partition, epoch, position })
     }
 
     fn disturb(&mut self) {
@@ -152,6 +182,7 @@ impl Run {
         let view = self.collection().view();
         let context = self.context();
         assert_eq!(view.len(), self.oracle.points.len(), "{context}");
+        assert_eq!(view.sources(), self.oracle.sources(), "{context}");
         let filter = random_filter(&mut self.rng, 0);
         let passing = self.oracle.passing(Some(&filter));
         assert_eq!(view.count(Some(&filter)).unwrap(), passing.len(), "{filter:?} {context}");
@@ -380,8 +411,13 @@ fn random_selector(rng: &mut Rng) -> PointSelector {
     }
 }
 
+fn random_partition(rng: &mut Rng) -> (StreamName, u32) {
+    let name = ["raw", "persistent://dvse/ingest/raw-events"][rng.below(2) as usize];
+    (name.parse().unwrap(), rng.below(2) as u32)
+}
+
 fn random_op(rng: &mut Rng) -> WriteOp {
-    match rng.below(24) {
+    match rng.below(25) {
         0..=9 => WriteOp::Upsert(
             (0..1 + rng.below(8))
                 .map(|_| Point {
@@ -428,6 +464,10 @@ fn random_op(rng: &mut Rng) -> WriteOp {
         23 => {
             let vector = ["", "cos", "flat", "lists"][rng.below(4) as usize].to_owned();
             WriteOp::SetIndex { vector, index: random_index(rng) }
+        }
+        24 => {
+            let (stream, partition) = random_partition(rng);
+            WriteOp::TakeOver { stream, partition }
         }
         _ => WriteOp::Upsert(vec![]),
     }

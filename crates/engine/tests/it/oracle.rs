@@ -10,11 +10,21 @@ use serde_json::Value;
 pub struct Oracle {
     pub schema: Option<CollectionSchema>,
     pub points: BTreeMap<PointId, (NamedVectors, Payload)>,
+    pub sources: BTreeMap<(StreamName, u32), SourceState>,
+}
+
+/// What becomes of a batch.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    /// For each operation how many points it touched.
+    Touched(Vec<usize>),
+    Duplicate(Position, SeqNo),
+    Fenced,
 }
 
 impl Oracle {
     pub fn new(schema: CollectionSchema) -> Oracle {
-        Oracle { schema: Some(schema), points: BTreeMap::new() }
+        Oracle { schema: Some(schema), ..Oracle::default() }
     }
 
     fn schema(&self) -> &CollectionSchema {
@@ -33,8 +43,26 @@ impl Oracle {
         vectors.iter().map(|(name, vector)| (name.clone(), self.stored(name, vector))).collect()
     }
 
-    pub fn apply(&mut self, batch: &WriteBatch) -> Vec<usize> {
-        batch.ops.iter().map(|op| self.apply_op(op)).collect()
+    /// Carries out a batch that gets this place in the log if it takes effect.
+    pub fn write(&mut self, seq: SeqNo, batch: &WriteBatch) -> Answer {
+        if let Some(mark) = &batch.source {
+            match self.sources.get_mut(&(mark.stream.clone(), mark.partition)) {
+                Some(state) if state.epoch == mark.epoch => match state.position {
+                    Some(stored) if stored.0 >= mark.position.0 => {
+                        return Answer::Duplicate(stored, state.seq);
+                    }
+                    _ => (state.position, state.seq) = (Some(mark.position), seq),
+                },
+                _ => return Answer::Fenced,
+            }
+        }
+        Answer::Touched(batch.ops.iter().map(|op| self.apply_op(op)).collect())
+    }
+
+    /// As a view lists them.
+    pub fn sources(&self) -> Vec<(StreamName, u32, SourceState)> {
+        let sources = self.sources.iter();
+        sources.map(|((stream, partition), state)| (stream.clone(), *partition, *state)).collect()
     }
 
     fn apply_op(&mut self, op: &WriteOp) -> usize {
@@ -89,6 +117,11 @@ impl Oracle {
             WriteOp::SetIndex { vector, index } => {
                 let params = self.schema.as_mut().unwrap().vectors.get_mut(vector).unwrap();
                 params.index = *index;
+                0
+            }
+            WriteOp::TakeOver { stream, partition } => {
+                let none = SourceState { epoch: 0, position: None, seq: SeqNo(0) };
+                self.sources.entry((stream.clone(), *partition)).or_insert(none).epoch += 1;
                 0
             }
         }

@@ -50,7 +50,7 @@ pub fn point(id: u64, vector: &[f32], value: Value) -> Point {
 }
 
 pub fn write(collection: &EmbeddedCollection, ops: Vec<WriteOp>) -> WriteReceipt {
-    collection.write(WriteBatch { ops }, Durability::Synced).unwrap()
+    collection.write(WriteBatch::new(ops), Durability::Synced).unwrap()
 }
 
 pub fn request(query: &[f32], limit: usize) -> SearchRequest {

@@ -16,6 +16,7 @@ mod projection;
 mod reply;
 mod routes;
 mod search;
+mod sources;
 mod vectors;
 mod write;
 

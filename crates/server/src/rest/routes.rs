@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::error::RestError;
 use crate::rest::call::Call;
 use crate::rest::reply::Reply;
-use crate::rest::{aliases, collections, health, points, search, write};
+use crate::rest::{aliases, collections, health, points, search, sources, write};
 
 /// A function that answers a request. It may block: it never runs on a thread of the asynchronous runtime.
 pub type Handler = fn(&App, &Call) -> Result<Reply, RestError>;
@@ -89,6 +89,8 @@ pub const ROUTES: &[Route] = &[
     route("PUT", "/collections/{collection}/points/vectors", Write, write::update_vectors),
     route("POST", "/collections/{collection}/points/vectors/delete", Write, write::delete_vectors),
     route("POST", "/collections/{collection}/points/batch", Write, write::batch),
+    route("GET", "/collections/{collection}/sources", Read, sources::list),
+    route("POST", "/collections/{collection}/sources/take-over", Write, sources::take_over),
     route("POST", "/collections/{collection}/points/scroll", Read, points::scroll),
     route("POST", "/collections/{collection}/points/count", Read, points::count),
     route("POST", "/collections/{collection}/facet", Read, points::facet),

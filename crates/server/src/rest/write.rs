@@ -1,9 +1,9 @@
 //! Writing points: every operation becomes a [`WriteOp`], and every request one [`WriteBatch`].
 
-use dvse_engine::EmbeddedCollection;
+use dvse_engine::{Durability, EmbeddedCollection, MarkOutcome};
 use dvse_types::{
-    CollectionSchema, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, WriteBatch, WriteOp,
-    depth,
+    CollectionSchema, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, SourceMark,
+    WriteBatch, WriteOp, depth,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::rest::points::body::{
 };
 use crate::rest::points::read_upsert;
 use crate::rest::reply::Reply;
+use crate::rest::sources::{MarkedReply, outcome_name, read_mark};
 use crate::rest::vectors::{BatchVectorsBody, Documents, PendingVector, VectorBody, VectorsBody};
 
 /// PUT `…/points`.
@@ -64,8 +65,13 @@ pub fn delete_vectors(app: &App, call: &Call) -> Result<Reply, RestError> {
 pub fn batch(app: &App, call: &Call) -> Result<Reply, RestError> {
     let body: OperationsBody = call.body()?;
     app.check_batch_requests(body.operations.len())?;
-    let replies = write(app, call, body.operations)?;
-    Reply::result(&replies)
+    match body.source {
+        Some(source) => {
+            let mark = read_mark(&source)?;
+            Reply::result(&write_marked(app, call, body.operations, mark)?)
+        }
+        None => Reply::result(&write(app, call, body.operations)?),
+    }
 }
 
 fn one(app: &App, call: &Call, operation: OperationBody) -> Result<Reply, RestError> {
@@ -78,9 +84,7 @@ fn write(app: &App, call: &Call, operations: Vec<OperationBody>) -> Result<Vec<V
     let collection = app.collection(call.collection()?)?;
     let schema = collection.schema();
     let count = operations.len();
-    let mut reader = Reader { app, schema: &schema, points: 0 };
-    let ops =
-        operations.into_iter().map(|operation| reader.operation(operation)).collect::<Result<Vec<_>, _>>()?;
+    let ops = read_operations(app, &schema, operations)?;
     let expected: Vec<Option<Vec<PointId>>> = ops.iter().map(must_exist).collect();
     // An operation on no points at all changes nothing and needs no place in the log.
     let nothing = ops.iter().all(|op| selected(op).is_some_and(<[PointId]>::is_empty));
@@ -88,7 +92,7 @@ fn write(app: &App, call: &Call, operations: Vec<OperationBody>) -> Result<Vec<V
         collection.status().applied
     } else {
         let receipt = collection
-            .write(WriteBatch { ops }, call.durability())
+            .write(WriteBatch::new(ops), call.durability())
             .map_err(|error| RestError::engine(&error))?;
         if call.query.wait {
             report_missing(&collection, &expected, &receipt.touched)?;
@@ -97,6 +101,40 @@ fn write(app: &App, call: &Call, operations: Vec<OperationBody>) -> Result<Vec<V
     };
     let status = if call.query.wait { "completed" } else { "acknowledged" };
     Ok(vec![json!({ "operation_id": seq.0, "status": status }); count])
+}
+
+/// Carries out operations that come from a stream. They always get a place in the log, because the position moves on
+/// with it, and are answered when they are durable, because the sender will not send them again. Points that an
+/// operation did not find are no error: the batch has taken effect, and an error would be taken for a refusal.
+fn write_marked(
+    app: &App,
+    call: &Call,
+    operations: Vec<OperationBody>,
+    mark: SourceMark,
+) -> Result<MarkedReply, RestError> {
+    let collection = app.collection(call.collection()?)?;
+    let count = operations.len();
+    let ops = read_operations(app, &collection.schema(), operations)?;
+    let position = mark.position;
+    let batch = WriteBatch { ops, source: Some(mark) };
+    let receipt = collection.write(batch, Durability::Synced).map_err(|error| RestError::engine(&error))?;
+    let outcome = receipt.mark.unwrap_or(MarkOutcome::Applied { position });
+    let seq = receipt.seq.0;
+    Ok(MarkedReply {
+        operations: vec![json!({ "operation_id": seq, "status": "completed" }); count],
+        outcome: outcome_name(outcome),
+        position: outcome.position().to_string(),
+        seq,
+    })
+}
+
+fn read_operations(
+    app: &App,
+    schema: &CollectionSchema,
+    operations: Vec<OperationBody>,
+) -> Result<Vec<WriteOp>, RestError> {
+    let mut reader = Reader { app, schema, points: 0 };
+    operations.into_iter().map(|operation| reader.operation(operation)).collect()
 }
 
 /// The ids of an operation that the dialect wants to find: changes to named points that are not there are errors.

@@ -12,4 +12,5 @@ mod openapi;
 mod points;
 mod schema;
 mod search;
+mod sources;
 mod writes;

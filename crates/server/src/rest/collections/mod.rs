@@ -138,7 +138,7 @@ fn write(
         return Ok(collection.status().applied.0);
     }
     let receipt =
-        collection.write(WriteBatch { ops }, durability).map_err(|error| RestError::engine(&error))?;
+        collection.write(WriteBatch::new(ops), durability).map_err(|error| RestError::engine(&error))?;
     Ok(receipt.seq.0)
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::rest::fields::{IdBody, Unavailable};
 use crate::rest::filter::FilterBody;
 pub use crate::rest::projection::{WithPayloadBody, WithVectorBody};
+use crate::rest::sources::MarkBody;
 use crate::rest::vectors::{BatchVectorsBody, VectorsBody};
 
 /// Asks for points by id.
@@ -159,6 +160,7 @@ pub struct DeleteVectorsBody {
 #[serde(deny_unknown_fields)]
 pub struct OperationsBody {
     pub operations: Vec<OperationBody>,
+    pub source: Option<MarkBody>,
 }
 
 /// One operation of a batch: an object with the operation's name as its only key.

@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::log::Record;
-use crate::position::Position;
 use crate::raw::DeadLetterBody;
 use crate::raw_event::Poison;
 use crate::topic::TopicName;
+use dvse_types::Position;
 
 /// A record of `dead-letters`. Its identity is (stream, partition, position, collection): after a crash the same letter may be
 /// there twice.

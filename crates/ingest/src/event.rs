@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use crate::position::Position;
+use dvse_types::Position;
 
 /// A record of `vector-indexed`. Its identity is (collection, log position, ordinal): after a crash an event may be there twice.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -17,7 +17,6 @@ mod embedded;
 mod event;
 mod log;
 pub mod pipeline;
-mod position;
 mod raw;
 mod raw_event;
 mod sink;
@@ -27,9 +26,8 @@ pub use dead_letter::{DeadLetter, InvalidDeadLetter};
 pub use embedded::{Clock, EmbeddedLog};
 pub use event::{IndexedEvent, InvalidEvent, Operation};
 pub use log::{Lag, LogError, Pending, Producer, ReadLimits, Record, Source, TopicLog};
-pub use position::Position;
 pub use raw_event::{
     Content, ID_NAMESPACE, Poison, RECORD_BYTES_MAX, RawChange, RawEvent, id_of_source, key_of,
 };
-pub use sink::{Change, EmbedFailure, Embedder, Mark, Sink, SinkError, SourceState, Written};
+pub use sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written};
 pub use topic::{InvalidTopicName, PARTITIONS_MAX, TopicName, TopicSpec, partition_of};

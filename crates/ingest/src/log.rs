@@ -11,8 +11,8 @@ use std::time::Duration;
 use dvse_storage::{CheckedFileError, DirectoryError, WalError};
 use thiserror::Error;
 
-use crate::position::Position;
 use crate::topic::{TopicName, TopicSpec};
+use dvse_types::{Position, StreamName};
 
 /// A future of a trait that is used as an object.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -108,7 +108,7 @@ pub trait TopicLog: fmt::Debug + Send + Sync {
 pub trait Source: fmt::Debug + Send {
     /// Names the stream the positions belong to. It is another one if the topic is removed and made again, because
     /// positions begin anew then.
-    fn stream(&self) -> &str;
+    fn stream(&self) -> &StreamName;
 
     /// Returns the place up to which the subscription has committed; `None` is before the first record.
     fn committed(&self) -> Option<Position>;

@@ -1,11 +1,10 @@
 //! What the pipeline needs of a collection and of a model.
 
-use dvse_types::PointId;
+use dvse_types::{PointId, Position, SourceMark, SourceState, StreamName};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::log::Pending;
-use crate::position::Position;
 
 /// A collection that keeps, in the same log entry as the data, how far it has come in a stream.
 pub trait Sink: Send {
@@ -18,7 +17,7 @@ pub trait Sink: Send {
     /// See [`SinkError`].
     fn take_over<'a>(
         &'a mut self,
-        stream: &'a str,
+        stream: &'a StreamName,
         partition: u32,
     ) -> Pending<'a, Result<SourceState, SinkError>>;
 
@@ -29,7 +28,7 @@ pub trait Sink: Send {
     fn write<'a>(
         &'a mut self,
         changes: &'a [Change],
-        mark: &'a Mark,
+        mark: &'a SourceMark,
     ) -> Pending<'a, Result<Written, SinkError>>;
 
     /// Returns the vectors that the collection holds; `None` for a point that is not there.
@@ -38,30 +37,6 @@ pub trait Sink: Send {
     /// See [`SinkError`].
     fn vectors<'a>(&'a mut self, ids: &'a [PointId])
     -> Pending<'a, Result<Vec<Option<Vec<f32>>>, SinkError>>;
-}
-
-/// What a collection knows of a partition of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceState {
-    /// Given to the worker that took over last.
-    pub epoch: u64,
-    /// The last record whose effect is in the collection.
-    pub position: Option<Position>,
-    /// Number of the log entry that carried it.
-    pub seq: u64,
-}
-
-/// How far a batch brings a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// The stream.
-    pub stream: String,
-    /// The partition.
-    pub partition: u32,
-    /// What taking over gave.
-    pub epoch: u64,
-    /// The last record that the batch accounts for.
-    pub position: Position,
 }
 
 /// A change to one point.

@@ -156,9 +156,11 @@ fn connect(
             Ok(found) => return check(&found, collection, model).map(Some),
             Err(failure) if failure.cause::<Refusal>().is_some_and(|refusal| refusal.status == 404) => {
                 let Some(model) = model else {
-                    return Err(failure.with_help(
-                        "without a model its dimensions are not known: create it with dvse collection create",
-                    ));
+                    let what = format!(
+                        "there is no collection {collection}, and no model that tells its dimensions"
+                    );
+                    let help = format!("create it: dvse collection create {collection} --dim N");
+                    return Err(Failure::new(what).with_help(help));
                 };
                 let vectors = json!({"size": model.model().dim, "distance": "Cosine"});
                 match client.put(&path, &json!({"vectors": vectors})) {

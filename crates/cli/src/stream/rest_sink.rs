@@ -6,10 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dvse_embed::{EmbedError, Embedder as _, StaticEmbedder};
-use dvse_ingest::{
-    Change, EmbedFailure, Embedder, Mark, Pending, Position, Sink, SinkError, SourceState, Written,
-};
-use dvse_types::PointId;
+use dvse_ingest::{Change, EmbedFailure, Embedder, Pending, Sink, SinkError, Written};
+use dvse_types::{PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Refusal, segment};
@@ -32,20 +30,25 @@ impl RestSink {
         self.client.post(&format!("{}{path}", self.path), body).map_err(|failure| sink_error(&failure))
     }
 
-    fn take_over_now(&self, stream: &str, partition: u32) -> Result<SourceState, SinkError> {
-        let answer = self.post("/sources/take-over", &json!({"stream": stream, "partition": partition}))?;
+    fn take_over_now(&self, stream: &StreamName, partition: u32) -> Result<SourceState, SinkError> {
+        let answer =
+            self.post("/sources/take-over", &json!({"stream": stream.as_str(), "partition": partition}))?;
         let position = match answer.get("position") {
             None | Some(Value::Null) => None,
             Some(_) => Some(position_of(&answer)?),
         };
-        Ok(SourceState { epoch: number_of(&answer, "epoch")?, position, seq: number_of(&answer, "seq")? })
+        Ok(SourceState {
+            epoch: number_of(&answer, "epoch")?,
+            position,
+            seq: SeqNo(number_of(&answer, "seq")?),
+        })
     }
 
-    fn write_now(&self, changes: &[Change], mark: &Mark) -> Result<Written, SinkError> {
+    fn write_now(&self, changes: &[Change], mark: &SourceMark) -> Result<Written, SinkError> {
         let body = json!({
             "operations": operations(changes),
             "source": {
-                "stream": mark.stream,
+                "stream": mark.stream.as_str(),
                 "partition": mark.partition,
                 "epoch": mark.epoch,
                 "position": mark.position.to_string(),
@@ -83,7 +86,7 @@ impl Sink for RestSink {
 
     fn take_over<'a>(
         &'a mut self,
-        stream: &'a str,
+        stream: &'a StreamName,
         partition: u32,
     ) -> Pending<'a, Result<SourceState, SinkError>> {
         Box::pin(async move { self.take_over_now(stream, partition) })
@@ -92,7 +95,7 @@ impl Sink for RestSink {
     fn write<'a>(
         &'a mut self,
         changes: &'a [Change],
-        mark: &'a Mark,
+        mark: &'a SourceMark,
     ) -> Pending<'a, Result<Written, SinkError>> {
         Box::pin(async move { self.write_now(changes, mark) })
     }

@@ -31,8 +31,8 @@ use self::raw::TopicFile;
 use self::source::EmbeddedSource;
 use self::subscriptions::Subscriptions;
 use crate::log::{LogError, Pending, Producer, Source, TopicLog};
-use crate::position::Position;
 use crate::topic::{PARTITIONS_MAX, TopicName, TopicSpec};
+use dvse_types::{Position, StreamName};
 
 const TOPIC_FILE: &str = "topic";
 const LOCK: &str = "log.lock";
@@ -217,7 +217,10 @@ impl TopicLog for EmbeddedLog {
         Box::pin(async move {
             let file = self.there(topic)?;
             let partition = self.partition(topic, &file, partition)?;
-            let stream = format!("{topic}#{}", file.incarnation);
+            let stream: StreamName = format!("{topic}#{}", file.incarnation).parse().map_err(|error| {
+                let problem = format!("incarnation {:?}: {error}", file.incarnation);
+                LogError::Settings { topic: topic.clone(), problem }
+            })?;
             Ok(Box::new(EmbeddedSource::open(partition, stream, subscription)?) as Box<dyn Source>)
         })
     }

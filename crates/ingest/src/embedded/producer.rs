@@ -11,8 +11,8 @@ use super::record::{HEADER_BYTES, Header, decode};
 use super::subscriptions::{Committed, Subscriptions};
 use super::{Clock, Partition};
 use crate::log::{LogError, Pending, Producer, Record};
-use crate::position::Position;
 use crate::topic::TopicSpec;
+use dvse_types::Position;
 
 const LOCK: &str = "producer.lock";
 /// The stream of the log's records: each partition is a log of its own.

@@ -3,7 +3,7 @@
 use dvse_types::SeqNo;
 
 use crate::log::Record;
-use crate::position::Position;
+use dvse_types::Position;
 
 const VERSION: u32 = 1;
 /// Size of what stands before key and payload.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dvse_storage::WalFollower;
-use dvse_types::SeqNo;
+use dvse_types::{Position, SeqNo, StreamName};
 
 use super::Partition;
 use super::record::{Header, decode};
 use super::subscriptions::{Committed, Subscriptions};
 use crate::log::{Lag, LogError, Pending, ReadLimits, Record, Source};
-use crate::position::Position;
 
 /// The first and the longest pause between two looks at a log that has nothing new. A look is a read of a few bytes;
 /// the longest pause is what an idle pipeline adds to the way of a record.
@@ -22,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct EmbeddedSource {
     partition: Partition,
-    stream: String,
+    stream: StreamName,
     subscriptions: Subscriptions,
     /// Where this began.
     start: Committed,
@@ -39,7 +38,7 @@ pub(super) struct EmbeddedSource {
 impl EmbeddedSource {
     pub(super) fn open(
         partition: Partition,
-        stream: String,
+        stream: StreamName,
         subscription: Option<&str>,
     ) -> Result<EmbeddedSource, LogError> {
         let subscriptions = Subscriptions::of(&partition);
@@ -141,7 +140,7 @@ impl EmbeddedSource {
 }
 
 impl Source for EmbeddedSource {
-    fn stream(&self) -> &str {
+    fn stream(&self) -> &StreamName {
         &self.stream
     }
 

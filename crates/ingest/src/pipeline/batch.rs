@@ -6,9 +6,9 @@ use dvse_types::PointId;
 use serde_json::{Map, Value};
 
 use crate::log::Record;
-use crate::position::Position;
 use crate::raw_event::{Content, Poison, RawChange, RawEvent};
 use crate::sink::Change;
+use dvse_types::Position;
 
 /// A record and what is known of it.
 #[derive(Debug)]

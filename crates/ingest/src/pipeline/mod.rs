@@ -118,9 +118,9 @@ pub enum PipelineError {
         /// The partition.
         partition: u32,
         /// The mark of the collection.
-        there: crate::Position,
+        there: dvse_types::Position,
         /// The worker's.
-        here: crate::Position,
+        here: dvse_types::Position,
     },
     /// The model gave another number of vectors than texts, or of another dimension.
     #[error("partition {partition}: the model gave {got}, expected {expected}")]

@@ -9,9 +9,9 @@ use super::progress::Progress;
 use super::worker::{Halt, Worker};
 use crate::dead_letter::DeadLetter;
 use crate::event::IndexedEvent;
-use crate::position::Position;
 use crate::raw_event::Poison;
-use crate::sink::{Change, SourceState};
+use crate::sink::Change;
+use dvse_types::{Position, SourceState};
 
 impl Worker<'_> {
     /// Publishes what is missing of the last batch, and acknowledges it.
@@ -31,12 +31,14 @@ impl Worker<'_> {
         let after = acknowledged.max(published);
         // The batch began before its first event; of the points that come later, later events tell.
         let first_ordinal = match &newest {
-            Some(event) if event.log_position == state.seq && published >= acknowledged => event.ordinal + 1,
+            Some(event) if event.log_position == state.seq.0 && published >= acknowledged => {
+                event.ordinal + 1
+            }
             _ => 0,
         };
         if after < Some(mark) {
             let items = self.read_again(after, mark).await?;
-            self.publish_again(items, first_ordinal, state.seq).await?;
+            self.publish_again(items, first_ordinal, state.seq.0).await?;
         }
         self.source.commit(mark).await?;
         Ok(())
@@ -45,7 +47,7 @@ impl Worker<'_> {
     /// Returns the newest event of this collection and stream.
     async fn newest_event(&mut self) -> Result<Option<IndexedEvent>, Halt> {
         let mut newest = None;
-        let (stream, collection) = (self.source.stream().to_owned(), &self.config.collection);
+        let (stream, collection) = (self.source.stream().to_string(), &self.config.collection);
         self.events
             .visit_newest_first(&mut |record| match IndexedEvent::decode(&record.payload) {
                 Ok(event) if event.source_stream == stream && event.collection == *collection => {
@@ -61,7 +63,7 @@ impl Worker<'_> {
     /// Returns the places behind `after` that have dead letters.
     async fn letters_behind(&mut self, after: Option<Position>) -> Result<HashSet<Position>, Halt> {
         let mut places = HashSet::new();
-        let (stream, collection) = (self.source.stream().to_owned(), &self.config.collection);
+        let (stream, collection) = (self.source.stream().to_string(), &self.config.collection);
         self.letters
             .visit_newest_first(&mut |record| {
                 let Ok(letter) = DeadLetter::from_json(&record.payload) else {

@@ -10,9 +10,9 @@ use crate::dead_letter::DeadLetter;
 use crate::embedded::Clock;
 use crate::event::{IndexedEvent, Operation};
 use crate::log::{LogError, Producer, ReadLimits, Source, TopicLog};
-use crate::position::Position;
 use crate::raw_event::Poison;
-use crate::sink::{Change, EmbedFailure, Embedder, Mark, Sink, SinkError, SourceState, Written};
+use crate::sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written};
+use dvse_types::{Position, SourceMark, SourceState};
 
 /// How long events and letters may wait for room; their topics have no bound unless somebody gave them one.
 const OUTPUT_WAIT: Duration = Duration::from_secs(3600);
@@ -116,7 +116,7 @@ impl<'a> Worker<'a> {
     }
 
     async fn take_over(&mut self) -> Result<SourceState, Halt> {
-        let stream = self.source.stream().to_owned();
+        let stream = self.source.stream().clone();
         let mut retry = Retry::new(self.config);
         loop {
             match self.sink.take_over(&stream, self.partition).await {
@@ -247,7 +247,7 @@ impl<'a> Worker<'a> {
             }
             let letter = DeadLetter::of(
                 &self.config.raw_events,
-                self.source.stream(),
+                self.source.stream().as_str(),
                 self.partition,
                 &self.config.collection,
                 &item.record,
@@ -267,8 +267,8 @@ impl<'a> Worker<'a> {
 
     /// Commits the changes with their mark and returns the number of the entry.
     async fn write(&mut self, changes: &[Change], position: Position) -> Result<u64, Halt> {
-        let stream = self.source.stream().to_owned();
-        let mark = Mark { stream, partition: self.partition, epoch: self.epoch, position };
+        let stream = self.source.stream().clone();
+        let mark = SourceMark { stream, partition: self.partition, epoch: self.epoch, position };
         let mut retry = Retry::new(self.config);
         loop {
             let written = self.sink.write(changes, &mark).await;
@@ -306,7 +306,7 @@ impl<'a> Worker<'a> {
                 commit_ts: (self.clock.0)(),
                 collection: self.config.collection.clone(),
                 log_position: seq,
-                source_stream: self.source.stream().to_owned(),
+                source_stream: self.source.stream().to_string(),
                 source_partition: self.partition,
                 source_position: place.position.to_string(),
                 ordinal: place.ordinal,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dvse_ingest::{
-    Clock, EmbeddedLog, LogError, Position, Producer, ReadLimits, Record, Source, TopicLog, TopicName,
-    TopicSpec,
+    Clock, EmbeddedLog, LogError, Producer, ReadLimits, Record, Source, TopicLog, TopicName, TopicSpec,
 };
 use dvse_storage::MemDirectory;
+use dvse_types::Position;
 
 pub const NOW: ReadLimits = ReadLimits { records: 1000, bytes: 1 << 20, wait: Duration::ZERO };
 
@@ -95,10 +95,10 @@ async fn a_subscription_goes_on_where_it_committed(log: Arc<dyn TopicLog>, topic
     source.commit(positions[11]).await.unwrap();
     // Backwards is no way: another worker may have been there.
     source.commit(positions[3]).await.unwrap();
-    let stream = source.stream().to_owned();
+    let stream = source.stream().clone();
     drop((source, producer));
     let mut source = log.source(topic, 0, Some("s")).await.unwrap();
-    assert_eq!((source.committed(), source.stream()), (Some(positions[11]), &*stream));
+    assert_eq!((source.committed(), source.stream()), (Some(positions[11]), &stream));
     assert_eq!(texts(&read_all(&mut *source, 6).await), numbered(12..20));
 }
 
@@ -122,11 +122,11 @@ async fn topics_are_made_once_and_their_partitions_are_fixed(log: Arc<dyn TopicL
     assert!(matches!(log.producer(topic, 0).await.unwrap_err(), LogError::NoTopic { .. }));
     let spec = TopicSpec::raw_events(3);
     log.ensure(topic, spec).await.unwrap();
-    let stream = log.source(topic, 0, None).await.unwrap().stream().to_owned();
+    let stream = log.source(topic, 0, None).await.unwrap().stream().clone();
     let changed = TopicSpec { retention_ms: None, ..spec };
     log.ensure(topic, changed).await.unwrap();
     assert_eq!(log.spec(topic).await.unwrap(), Some(changed));
-    assert_eq!(log.source(topic, 0, None).await.unwrap().stream(), stream);
+    assert_eq!(log.source(topic, 0, None).await.unwrap().stream(), &stream);
     let error = log.ensure(topic, TopicSpec::raw_events(4)).await.unwrap_err();
     assert!(matches!(error, LogError::Partitions { there: 3, asked: 4, .. }), "{error}");
     assert_eq!(log.topics().await.unwrap(), std::slice::from_ref(topic));

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use dvse_ingest::pipeline::{self, PipelineConfig, Progress};
 use dvse_ingest::{
-    Change, Clock, DeadLetter, EmbeddedLog, IndexedEvent, Operation, Poison, Position, RawChange, RawEvent,
-    TopicLog, TopicName,
+    Change, Clock, DeadLetter, EmbeddedLog, IndexedEvent, Operation, Poison, RawChange, RawEvent, TopicLog,
+    TopicName,
 };
 use dvse_storage::FaultyDirectory;
-use dvse_types::PointId;
+use dvse_types::{PointId, Position};
 use serde_json::json;
 
 use crate::conformance::run;

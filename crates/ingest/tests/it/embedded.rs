@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dvse_ingest::{Clock, EmbeddedLog, LogError, Position, TopicLog, TopicName, TopicSpec};
+use dvse_ingest::{Clock, EmbeddedLog, LogError, TopicLog, TopicName, TopicSpec};
 use dvse_storage::{Directory, FaultyDirectory, MemDirectory};
+use dvse_types::Position;
 
 use crate::conformance::{read_all, run, send};
 

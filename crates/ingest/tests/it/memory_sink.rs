@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dvse_ingest::pipeline::Parts;
-use dvse_ingest::{
-    Change, EmbedFailure, Embedder, Mark, Pending, Position, Sink, SinkError, SourceState, Written,
-};
-use dvse_types::PointId;
+use dvse_ingest::{Change, EmbedFailure, Embedder, Pending, Sink, SinkError, Written};
+use dvse_types::{PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
 use serde_json::{Map, Value};
 
 pub const DIM: usize = 3;
@@ -31,9 +29,9 @@ pub type Held = (Vec<f32>, Map<String, Value>);
 #[derive(Debug, Default)]
 pub struct Collection {
     pub points: BTreeMap<PointId, Held>,
-    pub sources: BTreeMap<(String, u32), SourceState>,
+    pub sources: BTreeMap<(StreamName, u32), SourceState>,
     /// Each entry that was committed: its number, its mark and its changes.
-    pub entries: Vec<(u64, Mark, Vec<Change>)>,
+    pub entries: Vec<(u64, SourceMark, Vec<Change>)>,
     pub seq: u64,
     pub calls: u64,
     /// Faults by number of the call, from 1.
@@ -67,14 +65,14 @@ impl Shared {
 }
 
 impl Collection {
-    fn take_over(&mut self, stream: &str, partition: u32) -> SourceState {
-        let first = SourceState { epoch: 0, position: None, seq: 0 };
-        let state = self.sources.entry((stream.to_owned(), partition)).or_insert(first);
+    fn take_over(&mut self, stream: &StreamName, partition: u32) -> SourceState {
+        let first = SourceState { epoch: 0, position: None, seq: SeqNo(0) };
+        let state = self.sources.entry((stream.clone(), partition)).or_insert(first);
         state.epoch += 1;
         *state
     }
 
-    fn write(&mut self, changes: &[Change], mark: &Mark) -> Result<Written, SinkError> {
+    fn write(&mut self, changes: &[Change], mark: &SourceMark) -> Result<Written, SinkError> {
         let Some(state) = self.sources.get_mut(&(mark.stream.clone(), mark.partition)) else {
             return Err(SinkError::Fenced("nobody took it over".to_owned()));
         };
@@ -84,14 +82,14 @@ impl Collection {
         if let Some(position) = state.position
             && mark.position <= position
         {
-            return Ok(Written::Duplicate { position, seq: state.seq });
+            return Ok(Written::Duplicate { position, seq: state.seq.0 });
         }
         let is_refused = |change: &Change| matches!(change, Change::Upsert { payload, .. } if payload.contains_key("refuse"));
         if changes.iter().any(is_refused) {
             return Err(SinkError::Refused("it says so".to_owned()));
         }
         self.seq += 1;
-        *state = SourceState { position: Some(mark.position), seq: self.seq, ..*state };
+        *state = SourceState { position: Some(mark.position), seq: SeqNo(self.seq), ..*state };
         for change in changes {
             match change {
                 Change::Upsert { id, vector, payload } => {
@@ -117,7 +115,7 @@ impl Sink for Shared {
 
     fn take_over<'a>(
         &'a mut self,
-        stream: &'a str,
+        stream: &'a StreamName,
         partition: u32,
     ) -> Pending<'a, Result<SourceState, SinkError>> {
         Box::pin(async move { self.call(|collection| Ok(collection.take_over(stream, partition))) })
@@ -126,7 +124,7 @@ impl Sink for Shared {
     fn write<'a>(
         &'a mut self,
         changes: &'a [Change],
-        mark: &'a Mark,
+        mark: &'a SourceMark,
     ) -> Pending<'a, Result<Written, SinkError>> {
         Box::pin(async move { self.call(|collection| collection.write(changes, mark)) })
     }

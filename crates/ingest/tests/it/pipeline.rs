@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dvse_ingest::pipeline::{self, PipelineConfig, PipelineError, Progress};
-use dvse_ingest::{
-    Clock, EmbeddedLog, Mark, Position, Sink, SinkError, TopicLog, TopicName, Written, partition_of,
-};
+use dvse_ingest::{Clock, EmbeddedLog, Sink, SinkError, TopicLog, TopicName, Written, partition_of};
 use dvse_storage::MemDirectory;
+use dvse_types::{Position, SourceMark, SourceState, StreamName};
 use serde_json::json;
 
 use crate::conformance::run;
@@ -20,11 +19,11 @@ fn the_older_of_two_workers_can_write_nothing() {
     let log = log_on(&disk);
     let mut old = parts.sink.clone();
     run(async {
-        let stream = log.source(&TopicName::raw_events(), 0, None).await.unwrap().stream().to_owned();
+        let stream = log.source(&TopicName::raw_events(), 0, None).await.unwrap().stream().clone();
         let state = old.take_over(&stream, 0).await.unwrap();
         // The new worker takes over, and works to the end.
         ingest(&disk, &parts).unwrap();
-        let mark = Mark { stream, partition: 0, epoch: state.epoch, position: Position(1000) };
+        let mark = SourceMark { stream, partition: 0, epoch: state.epoch, position: Position(1000) };
         assert!(matches!(old.write(&[], &mark).await, Err(SinkError::Fenced(_))));
     });
     check_exactly_once(&disk, &parts.sink, "after fencing");
@@ -41,15 +40,15 @@ fn a_worker_that_is_fenced_stops_and_says_so() {
         }
         fn take_over<'a>(
             &'a mut self,
-            stream: &'a str,
+            stream: &'a StreamName,
             partition: u32,
-        ) -> dvse_ingest::Pending<'a, Result<dvse_ingest::SourceState, SinkError>> {
+        ) -> dvse_ingest::Pending<'a, Result<SourceState, SinkError>> {
             self.0.sink.take_over(stream, partition)
         }
         fn write<'a>(
             &'a mut self,
             changes: &'a [dvse_ingest::Change],
-            mark: &'a Mark,
+            mark: &'a SourceMark,
         ) -> dvse_ingest::Pending<'a, Result<Written, SinkError>> {
             Box::pin(async move {
                 self.0.sink.take_over(&mark.stream, mark.partition).await?;

@@ -11,6 +11,10 @@ pub trait Sink: Send {
     /// Returns the number of dimensions of its vectors.
     fn dim(&self) -> usize;
 
+    /// Says what the collection would have against a vector, such as that it has no direction; `None` if nothing. Asked
+    /// for each record, because of several of one point in a batch only the last reaches the collection.
+    fn objection(&self, vector: &[f32]) -> Option<String>;
+
     /// Takes a partition of a stream over: whoever had it can write nothing from now on. Durable.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dvse_embed::{Embedder as _, StaticEmbedder};
 use dvse_ingest::pipeline::{self, Parts, PipelineConfig, PipelineError, Progress, ensure_topics};
 use dvse_ingest::{Embedder, Sink, SinkError, TopicName};
+use dvse_types::Metric;
 use serde_json::{Value, json};
 
 use super::rest_sink::{NoModel, RestSink, StaticModel, sink_error};
@@ -81,12 +82,13 @@ struct Connected {
     client: Client,
     collection: String,
     dim: usize,
+    metric: Metric,
     model: Option<Arc<StaticEmbedder>>,
 }
 
 impl Parts for Connected {
     fn sink(&self) -> Box<dyn Sink> {
-        Box::new(RestSink::new(self.client.clone(), &self.collection, self.dim))
+        Box::new(RestSink::new(self.client.clone(), &self.collection, self.dim, self.metric))
     }
 
     fn embedder(&self) -> Box<dyn Embedder> {
@@ -120,8 +122,10 @@ pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
         EmbedderName::Static => Some(StaticEmbedder::bundled()?),
         EmbedderName::None => None,
     };
-    let Some(dim) = connect(&client, &collection, model.as_deref(), &board, &stop)? else { return Ok(()) };
-    let parts = Connected { client, collection, dim, model };
+    let Some((dim, metric)) = connect(&client, &collection, model.as_deref(), &board, &stop)? else {
+        return Ok(());
+    };
+    let parts = Connected { client, collection, dim, metric, model };
     let progress = Progress::default();
     let ended = thread::scope(|scope| {
         let workers = scope.spawn(|| pipeline::run(&log, &config, partitions, &parts, &progress));
@@ -140,7 +144,7 @@ pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
     ended.map_err(pipeline_failure)
 }
 
-/// Waits for the server and returns the dimensions of the collection, which is created if there is none; `None` if told to
+/// Waits for the server and returns the dimensions and the metric of the collection, which is created if there is none; `None` if told to
 /// stop before.
 fn connect(
     client: &Client,
@@ -148,7 +152,7 @@ fn connect(
     model: Option<&StaticEmbedder>,
     board: &Board,
     stop: &Stop,
-) -> Result<Option<usize>> {
+) -> Result<Option<(usize, Metric)>> {
     let path = format!("/collections/{}", segment(collection));
     let mut is_told = false;
     while !stop.is_asked() {
@@ -189,7 +193,7 @@ fn connect(
     Ok(None)
 }
 
-fn check(found: &Value, collection: &str, model: Option<&StaticEmbedder>) -> Result<usize> {
+fn check(found: &Value, collection: &str, model: Option<&StaticEmbedder>) -> Result<(usize, Metric)> {
     let size = found.pointer("/config/params/vectors/size").and_then(Value::as_u64);
     let Some(dim) = size.and_then(|size| usize::try_from(size).ok()) else {
         return Err(Failure::new(format!("the vectors of collection {collection} have names"))
@@ -202,7 +206,21 @@ fn check(found: &Value, collection: &str, model: Option<&StaticEmbedder>) -> Res
             model.model().dim
         ))
         .with_help("choose another collection, or send vectors and use --embedder none")),
-        _ => Ok(dim),
+        _ => {
+            let distance = found.pointer("/config/params/vectors/distance").and_then(Value::as_str);
+            let metric = match distance {
+                Some("Cosine") => Metric::Cosine,
+                Some("Dot") => Metric::InnerProduct,
+                Some("Euclid") => Metric::L2,
+                other => {
+                    let what = format!(
+                        "collection {collection} compares by {other:?}, which this client does not know"
+                    );
+                    return Err(Failure::new(what).with_help("use a client of the server's version"));
+                }
+            };
+            Ok((dim, metric))
+        }
     }
 }
 

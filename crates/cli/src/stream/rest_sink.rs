@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dvse_embed::{EmbedError, Embedder as _, StaticEmbedder};
 use dvse_ingest::{Change, EmbedFailure, Embedder, Pending, Sink, SinkError, Written};
-use dvse_types::{PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
+use dvse_types::{CollectionSchema, Metric, PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Refusal, segment};
@@ -17,13 +17,15 @@ use crate::failure::Failure;
 pub struct RestSink {
     client: Client,
     path: String,
+    schema: CollectionSchema,
     dim: usize,
 }
 
 impl RestSink {
-    /// A collection of `dim` dimensions.
-    pub fn new(client: Client, collection: &str, dim: usize) -> RestSink {
-        RestSink { client, path: format!("/collections/{}", segment(collection)), dim }
+    /// A collection of `dim` dimensions, compared by `metric`.
+    pub fn new(client: Client, collection: &str, dim: usize, metric: Metric) -> RestSink {
+        let path = format!("/collections/{}", segment(collection));
+        RestSink { client, path, schema: CollectionSchema::single(dim, metric), dim }
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, SinkError> {
@@ -82,6 +84,10 @@ impl RestSink {
 impl Sink for RestSink {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn objection(&self, vector: &[f32]) -> Option<String> {
+        self.schema.check_vector("", vector).err().map(|error| error.to_string())
     }
 
     fn take_over<'a>(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::log::Record;
 use crate::raw_event::{Content, Poison, RawChange, RawEvent};
-use crate::sink::Change;
+use crate::sink::{Change, Sink};
 use dvse_types::Position;
 
 /// A record and what is known of it.
@@ -31,11 +31,14 @@ pub(super) enum State {
 }
 
 impl Item {
-    pub(super) fn decode(record: Record, dim: usize) -> Item {
-        let state = match RawEvent::decode(&record.payload, dim) {
+    pub(super) fn decode(record: Record, sink: &dyn Sink) -> Item {
+        let state = match RawEvent::decode(&record.payload, sink.dim()) {
             Ok(RawEvent { id, change: RawChange::Delete }) => State::Ready(Change::Delete { id }),
             Ok(RawEvent { id, change: RawChange::Upsert { content, payload } }) => match content {
-                Content::Vector(vector) => State::Ready(Change::Upsert { id, vector, payload }),
+                Content::Vector(vector) => match sink.objection(&vector) {
+                    None => State::Ready(Change::Upsert { id, vector, payload }),
+                    Some(objection) => State::Poison(Poison::Refused(objection)),
+                },
                 Content::Text(text) => State::Text { id, text, payload },
             },
             Err(poison) => State::Poison(poison),

@@ -85,7 +85,6 @@ impl Worker<'_> {
     /// Reads the records behind `after` up to the mark.
     async fn read_again(&mut self, after: Option<Position>, mark: Position) -> Result<Vec<Item>, Halt> {
         let dead = self.letters_behind(after).await?;
-        let dim = self.sink.dim();
         let mut items: Vec<Item> = Vec::new();
         self.source.seek(after);
         while items.last().is_none_or(|item| item.record.position < mark) {
@@ -96,7 +95,7 @@ impl Worker<'_> {
             }
             for record in records {
                 if record.position <= mark {
-                    let mut item = Item::decode(record, dim);
+                    let mut item = Item::decode(record, &*self.sink);
                     if dead.contains(&item.record.position) {
                         item.state = State::Poison(Poison::Refused("it has a dead letter".to_owned()));
                     }

@@ -93,8 +93,8 @@ impl<'a> Worker<'a> {
             if records.is_empty() {
                 continue;
             }
-            let dim = self.sink.dim();
-            let mut items: Vec<Item> = records.into_iter().map(|record| Item::decode(record, dim)).collect();
+            let mut items: Vec<Item> =
+                records.into_iter().map(|record| Item::decode(record, &*self.sink)).collect();
             self.embed(&mut items).await?;
             self.commit_all(&mut items).await?;
         }

@@ -30,7 +30,8 @@ pub fn raw_record(number: usize) -> Vec<u8> {
         3 => return format!("not json {number}").into_bytes(),
         5 => record["op"] = json!("delete"),
         6 => record["text"] = json!(""),
-        7 => record["vector"] = json!([1.0]),
+        7 if number % 20 == 7 => record["vector"] = json!([1.0]),
+        7 => record["vector"] = json!([0, 0, 0]),
         8 => {
             record["payload"]["refuse"] = json!(true);
             record["text"] = json!("refused");
@@ -181,7 +182,7 @@ async fn check_letters(log: &dyn TopicLog, context: &str) {
         let expect = match number % 10 {
             3 => expect[0].code(),
             6 => expect[1].code(),
-            7 => "invalid_field",
+            7 if number % 20 == 7 => "invalid_field",
             _ => expect[2].code(),
         };
         assert_eq!(code, expect, "{context}");
@@ -202,7 +203,7 @@ fn a_power_loss_at_every_call_loses_and_doubles_nothing() {
         disk.stop_at(before + stop);
         let parts = TestParts::default();
         ingest(&disk, &parts).unwrap_err();
-        for seed in 0..2 {
+        for seed in [stop % 5] {
             let context = format!("stop {stop} seed {seed}");
             let after = disk.crash(seed * 1000 + stop);
             // Each seed begins with the collection as it was at the fault.
@@ -250,7 +251,7 @@ fn a_failure_before_and_after_every_call_to_the_collection_is_survived() {
 
 #[test]
 fn crash_after_crash_still_comes_to_the_same_end() {
-    for seed in 0..30_u64 {
+    for seed in 0..15_u64 {
         let mut disk = prepared();
         let parts = TestParts::default();
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

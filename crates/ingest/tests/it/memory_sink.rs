@@ -113,6 +113,10 @@ impl Sink for Shared {
         DIM
     }
 
+    fn objection(&self, vector: &[f32]) -> Option<String> {
+        vector.iter().all(|value| *value == 0.0).then(|| "no direction".to_owned())
+    }
+
     fn take_over<'a>(
         &'a mut self,
         stream: &'a StreamName,

@@ -38,6 +38,9 @@ fn a_worker_that_is_fenced_stops_and_says_so() {
         fn dim(&self) -> usize {
             self.0.sink.dim()
         }
+        fn objection(&self, vector: &[f32]) -> Option<String> {
+            self.0.sink.objection(vector)
+        }
         fn take_over<'a>(
             &'a mut self,
             stream: &'a StreamName,

@@ -12,3 +12,4 @@ mod damage;
 mod model;
 mod pace;
 mod reindex;
+mod sources;

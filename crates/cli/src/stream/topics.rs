@@ -42,6 +42,20 @@ pub enum TopicsCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Give a subscription up, so that the records only it had not passed can go.
+    #[command(after_help = "For a collection that is not fed from this log any more.\n\n\
+                            Example:\n  dvse topics unsubscribe --log file:log --subscription docs")]
+    Unsubscribe {
+        /// The log: file:DIR.
+        #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
+        log: LogPlace,
+        /// The subscription: for `ingest` the name of the collection.
+        #[arg(long, value_name = "NAME")]
+        subscription: String,
+        /// The topic.
+        #[arg(long, value_name = "NAME", default_value_t = TopicName::raw_events())]
+        topic: TopicName,
+    },
     /// List the topics and what they hold.
     #[command(after_help = "Example:\n  dvse topics list --log file:log --format jsonl")]
     List {
@@ -72,6 +86,10 @@ pub fn run(arguments: &TopicsArguments, output: &Output) -> Result<()> {
                 (TopicName::dead_letters(), TopicSpec::dead_letters(*partitions)),
             ];
             block_on(ensure(&*log.open()?, &wanted, *dry_run, output))
+        }
+        TopicsCommand::Unsubscribe { log, subscription, topic } => {
+            let log = log.open_existing()?;
+            block_on(async { log.unsubscribe(topic, subscription).await.map_err(log_failure) })
         }
         TopicsCommand::List { log, format } => block_on(list(&*log.open_existing()?, *format, output)),
     }

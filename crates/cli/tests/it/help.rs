@@ -17,6 +17,7 @@ const COMMANDS: &[&[&str]] = &[
     &["topics"],
     &["topics", "ensure"],
     &["topics", "list"],
+    &["topics", "unsubscribe"],
     &["collection"],
     &["collection", "list"],
     &["collection", "info"],

@@ -57,6 +57,10 @@ fn records_become_points_and_poison_becomes_letters_that_can_be_sent_again() {
     // They are still what they were.
     assert!(server.dvse(&ingest).ok().contains("2 dead letters"));
     assert_eq!(dvse(&list).ok().lines().count(), 2);
+    let position = log.join("dvse/ingest/raw-events/partition-0000/subscriptions/docs.position");
+    assert!(position.exists());
+    dvse(&["topics", "unsubscribe", "--log", &at(&log), "--subscription", "docs"]).ok();
+    assert!(!position.exists());
     let topics = dvse(&["topics", "list", "--log", &at(&log)]).ok();
     let row = |topic: &str| topics.lines().find(|line| line.contains(topic)).unwrap().to_owned();
     assert!(row("raw-events").contains(" 45 ") && row("dead-letters").contains(" 4 "), "{topics}");

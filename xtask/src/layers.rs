@@ -14,10 +14,23 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-storage", &["dvse-types"]),
     ("dvse-engine", &["dvse-types", "dvse-index", "dvse-storage"]),
     ("dvse-embed", &["dvse-types"]),
+    // Streams reach collections through traits: not the engine, not HTTP, not a model.
+    ("dvse-ingest", &["dvse-types", "dvse-storage"]),
     ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed"]),
     // The command line is a client of a running node, or it starts one. `bench` and `demo` measure the engine and
     // the index themselves.
-    ("dvse-cli", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed", "dvse-server"]),
+    (
+        "dvse-cli",
+        &[
+            "dvse-types",
+            "dvse-index",
+            "dvse-storage",
+            "dvse-engine",
+            "dvse-embed",
+            "dvse-ingest",
+            "dvse-server",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

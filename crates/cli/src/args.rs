@@ -11,6 +11,10 @@ use crate::export::ExportArguments;
 use crate::import::ImportArguments;
 use crate::query::QueryArguments;
 use crate::serve::ServeArguments;
+use crate::stream::dead_letters::DeadLettersArguments;
+use crate::stream::ingest::IngestArguments;
+use crate::stream::produce::ProduceArguments;
+use crate::stream::topics::TopicsArguments;
 
 /// A vector search engine: one binary to serve, fill, ask and measure.
 #[derive(Debug, Parser)]
@@ -44,6 +48,14 @@ pub enum Command {
     Import(ImportArguments),
     /// Write all points of a collection into a file.
     Export(ExportArguments),
+    /// Send records to a topic.
+    Produce(ProduceArguments),
+    /// Bring the records of a topic into a collection, each once.
+    Ingest(IngestArguments),
+    /// List the records that nothing could be made of, or send them again.
+    DeadLetters(DeadLettersArguments),
+    /// Make and list the topics of a log.
+    Topics(TopicsArguments),
     /// List, describe, create and delete collections.
     Collection(CollectionArguments),
     /// Measure an index on files, without a server.

@@ -20,6 +20,7 @@ mod progress;
 mod query;
 mod serve;
 mod stop;
+mod stream;
 mod vectors;
 
 use std::process::ExitCode;
@@ -47,6 +48,10 @@ fn run(command: Command) -> Result<()> {
         Command::Query(arguments) => query::run(&arguments, &output),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments, &output),
+        Command::Produce(arguments) => stream::produce::run(&arguments),
+        Command::Ingest(arguments) => stream::ingest::run(&arguments, &output),
+        Command::DeadLetters(arguments) => stream::dead_letters::run(&arguments, &output),
+        Command::Topics(arguments) => stream::topics::run(&arguments, &output),
         Command::Collection(arguments) => collection::run(&arguments, &output),
         Command::Bench { command } => bench::run(&command, &output),
         Command::Config(arguments) => config::run(&arguments, &output),

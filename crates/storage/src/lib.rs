@@ -9,7 +9,8 @@
 //! - [`Directory`] is the only way to the disk. [`FsDirectory`] is the real one, [`MemDirectory`] lives in memory, and
 //!   [`FaultyDirectory`] is a disk that stops, forgets, tears and fills up when told to.
 //! - [`Bytes`] is a read-only file (or a part of one), mapped or in memory, cheap to clone.
-//! - [`Wal`] is the write-ahead log with group commit; see `docs/format/wal.md`.
+//! - [`Wal`] is the write-ahead log with group commit; see `docs/format/wal.md`. [`WalFollower`] reads one that another
+//!   process writes.
 //! - [`SegmentWriter`] and [`SegmentReader`] are immutable files of named sections; see `docs/format/segment.md`.
 //! - [`ManifestStore`] is the one place where a new state of a directory is committed; see `docs/format/manifest.md`.
 //! - [`write_atomic`] and [`read_checked`] are for small files that are replaced as a whole.
@@ -57,4 +58,6 @@ pub use directory::{
 pub use error::{FormatError, StorageErrorKind};
 pub use manifest::{ManifestError, ManifestStore, Published};
 pub use segment::{Alignment, SectionTag, SegmentDamage, SegmentError, SegmentReader, SegmentWriter};
-pub use wal::{Recovery, RecoveryMode, Wal, WalDamage, WalError, WalOptions, WalReader, WalRecord};
+pub use wal::{
+    Recovery, RecoveryMode, Wal, WalDamage, WalError, WalFollower, WalOptions, WalReader, WalRecord,
+};

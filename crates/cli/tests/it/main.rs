@@ -8,3 +8,4 @@ mod failures;
 mod help;
 mod round_trip;
 mod serve;
+mod stream;

@@ -17,6 +17,7 @@
 
 mod batch;
 mod error;
+mod follower;
 mod format;
 mod options;
 mod reader;
@@ -32,6 +33,7 @@ use dvse_types::SeqNo;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub use error::{WalDamage, WalError};
+pub use follower::WalFollower;
 pub use options::{Recovery, RecoveryMode, WalOptions};
 pub use reader::{WalReader, WalRecord};
 
@@ -197,6 +199,13 @@ impl Wal {
     #[must_use]
     pub fn first(&self) -> SeqNo {
         self.state.lock().first()
+    }
+
+    /// Returns the number of the first record of each file, in order: the places at which
+    /// [`purge_before`](Wal::purge_before) can cut.
+    #[must_use]
+    pub fn file_starts(&self) -> Vec<SeqNo> {
+        self.state.lock().files.iter().map(|file| file.first).collect()
     }
 
     /// Returns the size of the log in bytes, without the reserved space.

@@ -9,5 +9,6 @@ mod segment;
 mod wal;
 mod wal_crash;
 mod wal_damage;
+mod wal_follow;
 mod wal_model;
 mod wal_threads;

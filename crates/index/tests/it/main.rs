@@ -5,6 +5,7 @@
 mod adopt;
 mod churn;
 mod coded;
+mod copies;
 mod data;
 mod exact;
 mod graph;

@@ -12,6 +12,7 @@ mod graph;
 mod ivf;
 mod ivf_sections;
 mod kinds;
+mod odd;
 mod sections;
 mod sketch;
 mod work;

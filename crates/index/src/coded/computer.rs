@@ -238,39 +238,17 @@ impl Product for Nibbles {
     }
 }
 
-/// Planes of single bits, against those of the query: a value of eight bits is the sum of seven of them less the eighth.
+/// Planes of single bits.
 struct Planes<const BITS: usize>;
 
 impl<const BITS: usize> Product for Planes<BITS> {
     #[inline(always)]
-    fn one<I: Isa>(_: I, query: &CodedQuery, codes: &[u8]) -> i32 {
-        let bytes = codes.len() / BITS;
-        let mut sum = 0;
-        for plane in 0..BITS {
-            let mut counts = [0_u32; 8];
-            let words = codes[plane * bytes..(plane + 1) * bytes].as_chunks::<8>().0;
-            for (word, query) in words.iter().zip(&query.planes) {
-                let word = u64::from_le_bytes(*word);
-                for (count, query) in counts.iter_mut().zip(query) {
-                    *count += (word & query).count_ones();
-                }
-            }
-            let weighed = counts.iter().enumerate().map(|(bit, count)| {
-                let weighed = count.cast_signed() << bit;
-                if bit == 7 { -weighed } else { weighed }
-            });
-            sum += weighed.sum::<i32>() << plane;
-        }
-        sum
+    fn one<I: Isa>(isa: I, query: &CodedQuery, codes: &[u8]) -> i32 {
+        isa.planes::<BITS>(&query.values, codes)
     }
 
     #[inline(always)]
-    fn four<I: Isa>(isa: I, query: &CodedQuery, [a, b, c, d]: [&[u8]; 4]) -> [i32; 4] {
-        [
-            Self::one(isa, query, a),
-            Self::one(isa, query, b),
-            Self::one(isa, query, c),
-            Self::one(isa, query, d),
-        ]
+    fn four<I: Isa>(isa: I, query: &CodedQuery, codes: [&[u8]; 4]) -> [i32; 4] {
+        isa.planes_x4::<BITS>(&query.values, codes)
     }
 }

@@ -88,6 +88,7 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
         let walk = AdaptiveQuery {
             k: ef,
             gamma: 1.0,
+            slack: 0.0,
             limit: self.entry.limit,
             hops_max: u64::MAX,
             max_distances: u64::MAX,

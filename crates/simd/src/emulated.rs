@@ -178,6 +178,14 @@ impl<const F: usize, const B: usize> CodeLanes for Emulated<F, B> {
         bytes.map(|byte| byte >> 4)
     }
 
+    fn spread_bits(self, bits: u64, value: u8) -> [u8; B] {
+        std::array::from_fn(|i| if bits >> i & 1 == 1 { value } else { 0 })
+    }
+
+    fn or_bytes(self, a: [u8; B], b: [u8; B]) -> [u8; B] {
+        std::array::from_fn(|i| a[i] | b[i])
+    }
+
     fn add_quads(self, sums: [u32; 16], unsigned: [u8; B], signed: [u8; B]) -> [u32; 16] {
         Self::sum_bytes(sums, unsigned, signed, |x, y| i32::from(x) * i32::from(y as i8))
     }

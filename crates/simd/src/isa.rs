@@ -132,6 +132,16 @@ pub trait Isa: sealed::Token + Copy + Send + Sync + 'static {
     /// [`Isa::sketch7`] of one query with four rows; the query is read once.
     fn sketch7_x4<const LINES: usize>(self, query: &[i8], rows: [&[u8]; 4]) -> [i32; 4];
 
+    /// Σ code·query of codes of `PLANES` (1 or 2) bits, exact.
+    ///
+    /// `query` is a multiple of 64 values, at most [`MAX_INT_DIM`], each in −127..=127. `row` is a bit for each of them, then
+    /// as many again for codes of 2 bits: value k meets bit k mod 8 of byte ⌊k / 8⌋ once, and of the second plane twice.
+    /// Panics on other lengths.
+    fn planes<const PLANES: usize>(self, query: &[i8], row: &[u8]) -> i32;
+
+    /// [`Isa::planes`] of one query with four rows; the query is read once.
+    fn planes_x4<const PLANES: usize>(self, query: &[i8], rows: [&[u8]; 4]) -> [i32; 4];
+
     /// `out` = `transform` · `query`, exact: a matrix of signed bytes and a vector of codes of 7 bits.
     ///
     /// `out.len()` rows, a multiple of 64; `query.len()` columns, a multiple of 4 and at most [`MAX_INT_DIM`], values

@@ -65,7 +65,12 @@ macro_rules! isa_from_lanes {
                 project(transform: &[i8], query: &[u8], out: &mut [i32]) -> () = sketch::project::<_>;
             }
 
-            isa_from_lanes! { sketches $token $features
+            isa_from_lanes! { sized planes $token $features
+                planes(row: &[u8]) -> i32 = planes;
+                planes_x4(rows: [&[u8]; 4]) -> [i32; 4] = planes_x4;
+            }
+
+            isa_from_lanes! { sized sketch $token $features
                 sketch4(row: &[u8]) -> i32 = sketch4;
                 sketch4_x4(rows: [&[u8]; 4]) -> [i32; 4] = sketch4_x4;
                 sketch7(row: &[u8]) -> i32 = sketch7;
@@ -102,17 +107,17 @@ macro_rules! isa_from_lanes {
         )*
     };
 
-    (sketches $token:ident $features:literal $($name:ident($arg:ident: $type:ty) -> $out:ty = $algorithm:ident;)*) => {
+    (sized $module:ident $token:ident $features:literal $($name:ident($arg:ident: $type:ty) -> $out:ty = $algorithm:ident;)*) => {
         $(
             #[inline(always)]
-            fn $name<const LINES: usize>(self, query: &[i8], $arg: $type) -> $out {
+            fn $name<const SIZE: usize>(self, query: &[i8], $arg: $type) -> $out {
                 #[inline]
                 #[target_feature(enable = $features)]
-                fn kernel<const LINES: usize>(isa: $token, query: &[i8], $arg: $type) -> $out {
-                    $crate::sketch::$algorithm::<_, LINES>(isa, query, $arg)
+                fn kernel<const SIZE: usize>(isa: $token, query: &[i8], $arg: $type) -> $out {
+                    $crate::$module::$algorithm::<_, SIZE>(isa, query, $arg)
                 }
                 // SAFETY: a value of the token exists only where the CPU was found to have these features.
-                unsafe { kernel::<LINES>(self, query, $arg) }
+                unsafe { kernel::<SIZE>(self, query, $arg) }
             }
         )*
     };

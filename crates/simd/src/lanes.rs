@@ -138,6 +138,13 @@ pub(crate) trait CodeLanes: ByteLanes {
     /// The upper four bits of each byte.
     fn high_nibbles(self, bytes: Self::B) -> Self::B;
 
+    /// A byte of `value` for each bit that is set, the lowest first; 0 for the others. Bits past the register are not
+    /// looked at.
+    fn spread_bits(self, bits: u64, value: u8) -> Self::B;
+
+    /// The bits of both.
+    fn or_bytes(self, a: Self::B, b: Self::B) -> Self::B;
+
     /// Adds to each sum the four products of the bytes in its place: `unsigned` at most 127, or anything where
     /// `signed` is 0; `signed` at least −127.
     fn add_quads(self, sums: Self::Sums, unsigned: Self::B, signed: Self::B) -> Self::Sums;

@@ -70,6 +70,7 @@ mod kernels;
 mod lanes;
 mod level;
 pub mod measure;
+mod planes;
 mod prefetch;
 mod scalar;
 mod sketch;

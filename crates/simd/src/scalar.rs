@@ -42,6 +42,14 @@ pub(crate) fn check_sketch<const LINES: usize, const CODES: usize>(query: usize,
     assert!(query == CODES * row, "a sketch of {row} bytes was given a query of {query} values");
 }
 
+/// Stops a kernel of planes whose slices are of the wrong length or could overflow the sum.
+#[inline(always)]
+pub(crate) fn check_planes<const PLANES: usize>(query: usize, row: usize) {
+    const { assert!(PLANES == 1 || PLANES == 2, "a code has one plane or two") };
+    assert!(query <= MAX_INT_DIM && query.is_multiple_of(64), "planes were given a query of {query} values");
+    assert!(row == PLANES * query / 8, "{PLANES} planes of {query} bits were given as {row} bytes");
+}
+
 /// Stops a projection whose slices do not match or whose sums could overflow.
 #[inline(always)]
 pub(crate) fn check_project(transform: usize, query: usize, out: usize) {
@@ -219,6 +227,26 @@ impl Isa for Scalar {
     #[inline]
     fn sketch7_x4<const LINES: usize>(self, query: &[i8], rows: [&[u8]; 4]) -> [i32; 4] {
         rows.map(|row| self.sketch7::<LINES>(query, row))
+    }
+
+    #[inline]
+    fn planes<const PLANES: usize>(self, query: &[i8], row: &[u8]) -> i32 {
+        check_planes::<PLANES>(query.len(), row.len());
+        let plane_sum = |plane: &[u8]| -> i32 {
+            let (values, _) = query.as_chunks::<8>();
+            let bits = plane.iter().zip(values).map(|(&byte, values)| -> i32 {
+                let values = values.iter().enumerate();
+                values.map(|(bit, &value)| i32::from(byte >> bit & 1) * i32::from(value)).sum()
+            });
+            bits.sum()
+        };
+        let planes = row.chunks_exact((query.len() / 8).max(1));
+        planes.enumerate().map(|(plane, bits)| plane_sum(bits) << plane).sum()
+    }
+
+    #[inline]
+    fn planes_x4<const PLANES: usize>(self, query: &[i8], rows: [&[u8]; 4]) -> [i32; 4] {
+        rows.map(|row| self.planes::<PLANES>(query, row))
     }
 
     fn project(self, transform: &[i8], query: &[u8], out: &mut [i32]) {

@@ -63,8 +63,6 @@ pub(crate) struct Coder {
 #[derive(Debug, Default)]
 pub(crate) struct CodedQuery {
     pub(crate) values: Vec<i8>,
-    /// The bits of the values, eight words for each 64 of them; for codes of single bits.
-    pub(crate) planes: Vec<[u64; 8]>,
     pub(crate) factors: QueryFactors,
 }
 
@@ -146,20 +144,5 @@ impl CodedQuery {
             Some(rabitq) => rabitq.prepare(coder.metric, query, &mut self.values),
             None => scalar8::prepare(coder.metric, query, &mut self.values),
         };
-        self.planes.clear();
-        if let RowCodes::RaBitQ { bits: 1 | 2 } = coder.codes {
-            self.planes.extend(self.values.as_chunks::<64>().0.iter().map(planes_of));
-        }
     }
-}
-
-/// Bit b of value v, at place v of word b.
-fn planes_of(values: &[i8; 64]) -> [u64; 8] {
-    let mut planes = [0_u64; 8];
-    for (place, value) in values.iter().enumerate() {
-        for (bit, plane) in planes.iter_mut().enumerate() {
-            *plane |= u64::from(value.cast_unsigned() >> bit & 1) << place;
-        }
-    }
-    planes
 }

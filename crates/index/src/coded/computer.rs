@@ -5,6 +5,7 @@ use dvse_simd::{CACHE_LINE, Isa, Op};
 use super::{CodedQuery, Coder, RowCodes};
 use crate::candidates::pack;
 use crate::computer::{DistanceComputer, Prefetch};
+use crate::sketch::adaptive::Estimator;
 
 /// Rows asked for before they are read: codes are a few lines each.
 const ROWS_AHEAD: usize = 8;
@@ -44,23 +45,20 @@ impl<'a, I: Isa> CodeComputer<'a, I> {
         self.query.factors.deviation(&self.coder.factors(self.row(row)))
     }
 
-    /// Runs with the kernel of the codes.
+    /// Estimates the distances to rows by the kernel of the codes, and asks for the codes of rows `ahead` in between.
     #[inline(always)]
-    fn estimate(&self, rows: &[u32], out: &mut [f32]) {
+    fn estimate(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
         match self.coder.codes() {
-            RowCodes::RaBitQ { bits: 1 } => self.estimate_by::<Planes<1>>(rows, out),
-            RowCodes::RaBitQ { bits: 2 } => self.estimate_by::<Planes<2>>(rows, out),
-            RowCodes::RaBitQ { bits: 4 } => self.estimate_by::<Nibbles>(rows, out),
-            RowCodes::Scalar8 | RowCodes::RaBitQ { .. } => self.estimate_by::<Bytes>(rows, out),
+            RowCodes::RaBitQ { bits: 1 } => self.estimate_by::<Planes<1>>(rows, out, ahead),
+            RowCodes::RaBitQ { bits: 2 } => self.estimate_by::<Planes<2>>(rows, out, ahead),
+            RowCodes::RaBitQ { bits: 4 } => self.estimate_by::<Nibbles>(rows, out, ahead),
+            RowCodes::Scalar8 | RowCodes::RaBitQ { .. } => self.estimate_by::<Bytes>(rows, out, ahead),
         }
     }
 
     #[inline(always)]
-    fn estimate_by<K: Product>(&self, rows: &[u32], out: &mut [f32]) {
-        for row in rows.iter().take(ROWS_AHEAD) {
-            self.prefetch(*row);
-        }
-        let mut ahead = rows.iter().skip(ROWS_AHEAD);
+    fn estimate_by<K: Product>(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
+        let mut ahead = ahead.iter();
         let (fours, rest) = rows.as_chunks::<4>();
         let (out_fours, out_rest) = out.as_chunks_mut::<4>();
         for (rows, out) in fours.iter().zip(out_fours) {
@@ -86,6 +84,19 @@ impl<'a, I: Isa> CodeComputer<'a, I> {
             let sum = K::one(self.isa, self.query, &row[..self.code_bytes]);
             *out = self.query.factors.estimate(&self.coder.factors(row), sum);
         }
+        for row in ahead {
+            self.prefetch(*row);
+        }
+    }
+
+    /// Asks for the first rows of a batch; gives the others.
+    #[inline(always)]
+    fn begin<'b>(&self, rows: &'b [u32]) -> &'b [u32] {
+        let (first, rest) = rows.split_at(rows.len().min(ROWS_AHEAD));
+        for row in first {
+            self.prefetch(*row);
+        }
+        rest
     }
 
     #[inline(always)]
@@ -94,16 +105,31 @@ impl<'a, I: Isa> CodeComputer<'a, I> {
     }
 }
 
+impl<I: Isa> Estimator for CodeComputer<'_, I> {
+    type Isa = I;
+
+    fn isa(&self) -> I {
+        self.isa
+    }
+
+    #[inline(never)]
+    fn estimate_and_fetch(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
+        self.isa.run(Estimate { computer: self, rows, out, ahead });
+        // A row that is near may seem to be nearer than the query itself.
+        out.iter_mut().for_each(|estimate| *estimate = estimate.max(0.0));
+    }
+}
+
 impl<I: Isa> DistanceComputer for CodeComputer<'_, I> {
     fn score(&self, row: u32) -> f32 {
         let mut out = [0.0];
-        self.isa.run(Estimate { computer: self, rows: &[row], out: &mut out });
+        self.isa.run(Estimate { computer: self, rows: &[row], out: &mut out, ahead: &[] });
         out[0]
     }
 
     fn score4(&self, rows: [u32; 4]) -> [f32; 4] {
         let mut out = [0.0; 4];
-        self.isa.run(Estimate { computer: self, rows: &rows, out: &mut out });
+        self.isa.run(Estimate { computer: self, rows: &rows, out: &mut out, ahead: &[] });
         out
     }
 
@@ -118,6 +144,7 @@ struct Estimate<'a, 'b, I> {
     computer: &'a CodeComputer<'b, I>,
     rows: &'a [u32],
     out: &'a mut [f32],
+    ahead: &'a [u32],
 }
 
 impl<I: Isa> Op for Estimate<'_, '_, I> {
@@ -125,7 +152,7 @@ impl<I: Isa> Op for Estimate<'_, '_, I> {
 
     #[inline(always)]
     fn run<J: Isa>(self, _: J) {
-        self.computer.estimate(self.rows, self.out);
+        self.computer.estimate(self.rows, self.out, self.ahead);
     }
 }
 
@@ -152,7 +179,7 @@ impl<I: Isa> Op for ScoreBatch<'_, '_, I> {
         let mut estimates = [0.0_f32; BLOCK_ROWS];
         for rows in batch.chunks(BLOCK_ROWS) {
             let estimates = &mut estimates[..rows.len()];
-            computer.estimate(rows, estimates);
+            computer.estimate(rows, estimates, computer.begin(rows));
             for (estimate, row) in estimates.iter().zip(rows) {
                 let key = pack(*estimate, *row);
                 fresh[kept] = key;
@@ -238,39 +265,17 @@ impl Product for Nibbles {
     }
 }
 
-/// Planes of single bits, against those of the query: a value of eight bits is the sum of seven of them less the eighth.
+/// Planes of single bits.
 struct Planes<const BITS: usize>;
 
 impl<const BITS: usize> Product for Planes<BITS> {
     #[inline(always)]
-    fn one<I: Isa>(_: I, query: &CodedQuery, codes: &[u8]) -> i32 {
-        let bytes = codes.len() / BITS;
-        let mut sum = 0;
-        for plane in 0..BITS {
-            let mut counts = [0_u32; 8];
-            let words = codes[plane * bytes..(plane + 1) * bytes].as_chunks::<8>().0;
-            for (word, query) in words.iter().zip(&query.planes) {
-                let word = u64::from_le_bytes(*word);
-                for (count, query) in counts.iter_mut().zip(query) {
-                    *count += (word & query).count_ones();
-                }
-            }
-            let weighed = counts.iter().enumerate().map(|(bit, count)| {
-                let weighed = count.cast_signed() << bit;
-                if bit == 7 { -weighed } else { weighed }
-            });
-            sum += weighed.sum::<i32>() << plane;
-        }
-        sum
+    fn one<I: Isa>(isa: I, query: &CodedQuery, codes: &[u8]) -> i32 {
+        isa.planes::<BITS>(&query.values, codes)
     }
 
     #[inline(always)]
-    fn four<I: Isa>(isa: I, query: &CodedQuery, [a, b, c, d]: [&[u8]; 4]) -> [i32; 4] {
-        [
-            Self::one(isa, query, a),
-            Self::one(isa, query, b),
-            Self::one(isa, query, c),
-            Self::one(isa, query, d),
-        ]
+    fn four<I: Isa>(isa: I, query: &CodedQuery, codes: [&[u8]; 4]) -> [i32; 4] {
+        isa.planes_x4::<BITS>(&query.values, codes)
     }
 }

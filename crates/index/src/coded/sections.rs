@@ -25,7 +25,10 @@ const CENTER: &str = "codes.center";
 const ROWS: &str = "codes.rows";
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DVSEcode");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Of data with one dimension, where distances grow as the square of the rank.
+const SLOPE_MAX: f32 = 2.0;
 
 const SCALAR8: u32 = 1;
 const RABITQ: u32 = 2;
@@ -46,14 +49,19 @@ struct Meta {
     bits: u32,
     seed: u64,
     row_bytes: u32,
-    reserved: [u32; 5],
+    /// Since version 2; 0 before.
+    slope: f32,
+    reserved: [u32; 4],
 }
 
-/// Codes the first `rows` rows and writes them.
+/// Codes the first `rows` rows and writes them. Distances near a row grow with rank to the power of `slope`, 0 where that is
+/// not known.
+#[expect(clippy::too_many_arguments, reason = "facts of an index that has no type for them together")]
 pub(crate) fn write<V: VectorView>(
     codes: RowCodes,
     metric: Metric,
     seed: u64,
+    slope: f32,
     level: Level,
     view: &V,
     rows: u32,
@@ -63,7 +71,7 @@ pub(crate) fn write<V: VectorView>(
     let center = if codes == RowCodes::Scalar8 { Vec::new() } else { mean_of(view, rows) };
     let coder = Coder::new(codes, metric, dim, center, seed)
         .ok_or_else(|| std::io::Error::other("there are no such codes"))?;
-    begin_rows(&coder, seed, rows, sink)?;
+    begin_rows(&coder, seed, slope, rows, sink)?;
     let bytes = coder.row_bytes();
     let mut scratch = EncodeScratch::default();
     let mut buffer = vec![0_u8; bytes * ROWS_A_TURN as usize];
@@ -79,7 +87,13 @@ pub(crate) fn write<V: VectorView>(
     Ok(())
 }
 
-fn begin_rows(coder: &Coder, seed: u64, rows: u32, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+fn begin_rows(
+    coder: &Coder,
+    seed: u64,
+    slope: f32,
+    rows: u32,
+    sink: &mut dyn SectionSink,
+) -> std::io::Result<()> {
     let (kind, bits) = match coder.codes() {
         RowCodes::Scalar8 => (SCALAR8, 8),
         RowCodes::RaBitQ { bits } => (RABITQ, u32::from(bits)),
@@ -94,7 +108,8 @@ fn begin_rows(coder: &Coder, seed: u64, rows: u32, sink: &mut dyn SectionSink) -
         bits,
         seed,
         row_bytes: coder.row_bytes() as u32,
-        reserved: [0; 5],
+        slope,
+        reserved: [0; 4],
     };
     sink.begin(META)?;
     sink.append(bytemuck::bytes_of(&meta))?;
@@ -118,6 +133,7 @@ fn mean_of<V: VectorView>(view: &V, rows: u32) -> Vec<f32> {
 pub(crate) struct CodedRows {
     coder: Coder,
     seed: u64,
+    slope: f32,
     len: u32,
     rows: SectionBytes,
     /// Rows that walks are begun from.
@@ -157,11 +173,16 @@ impl CodedRows {
             }
         }
         let spread = Entries::spread(rows);
-        Ok(Some(CodedRows { coder, seed: meta.seed, len: rows, rows: bytes, spread }))
+        Ok(Some(CodedRows { coder, seed: meta.seed, slope: meta.slope, len: rows, rows: bytes, spread }))
     }
 
     pub(crate) fn coder(&self) -> &Coder {
         &self.coder
+    }
+
+    /// The power of the rank that distances grow with; 0 where it is not known.
+    pub(crate) fn slope(&self) -> f32 {
+        self.slope
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -178,7 +199,7 @@ impl CodedRows {
 
     /// Writes the sections again.
     pub(crate) fn copy_to(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
-        begin_rows(&self.coder, self.seed, self.len, sink)?;
+        begin_rows(&self.coder, self.seed, self.slope, self.len, sink)?;
         sink.append(self.rows())
     }
 
@@ -221,7 +242,12 @@ fn read_meta(
             return wrong(what, got.into(), expected.to_string());
         }
     }
-    if meta.reserved != [0; 5] {
+    let newest_slope = if meta.version == 1 { 0.0 } else { SLOPE_MAX };
+    if !(0.0..=newest_slope).contains(&meta.slope) {
+        let bits = meta.slope.to_bits().into();
+        return wrong("the slope", bits, format!("the bits of a number from 0 to {newest_slope}"));
+    }
+    if meta.reserved != [0; 4] {
         return wrong("the reserved field", 1, "0".to_owned());
     }
     Ok((meta, codes))

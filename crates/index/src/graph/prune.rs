@@ -4,8 +4,8 @@
 //! candidate is taken unless a neighbour already taken is nearer to it, by the factor `alpha`, than the row itself.
 //!
 //! Departures. Equal vectors: a taken neighbour that equals the row occludes nothing, or rows with a twin would have no
-//! way out of their island of twins; and only a few such neighbours are taken, for the same reason. Candidates are
-//! checked against four taken neighbours at a time. Places left are not filled with rejected candidates: measured,
+//! way out of their island of twins; and only a few such neighbours are taken, for the same reason, but where a list has
+//! places left when all others are in: twins that hang there stay reachable. Candidates are checked against four taken neighbours at a time. Places left are not filled with rejected candidates: measured,
 //! that changes nothing but the degree.
 
 use dvse_simd::Isa;
@@ -29,13 +29,54 @@ pub(crate) struct PruneRule {
     pub(crate) alpha: f32,
     /// Candidates up to this distance equal the row.
     pub(crate) twin: f32,
+    /// The squared length of the row where distances are products: a row that equals it is as long besides.
+    square: Option<f32>,
+    /// Whether places that are left are given to more twins.
+    fills: bool,
 }
 
 impl PruneRule {
     /// The rule for a list of `keep_max` slots.
     pub(crate) fn new(metric: Metric, alpha: f32, keep_max: usize) -> PruneRule {
-        PruneRule { keep_max, alpha: usable_alpha(metric, alpha), twin: twin_distance(metric) }
+        let (alpha, twin) = (usable_alpha(metric, alpha), twin_distance(metric));
+        PruneRule { keep_max, alpha, twin, square: None, fills: false }
     }
+
+    /// The same, with places that are left filled up: for a list that others hang on.
+    pub(crate) fn filled(self) -> PruneRule {
+        PruneRule { fills: true, ..self }
+    }
+
+    /// The same for a row of a squared length: what differs from it by no more than floats are rounded equals it.
+    pub(crate) fn for_length(self, metric: Metric, square: f32) -> PruneRule {
+        let rounding = ROUNDING_PART * square;
+        match metric {
+            Metric::L2 => PruneRule { twin: self.twin.max(rounding), ..self },
+            Metric::Cosine => self,
+            Metric::InnerProduct => {
+                PruneRule { twin: -square + PRODUCT_PART * square, square: Some(square), ..self }
+            }
+        }
+    }
+}
+
+/// The part of the squared length of a row up to which a squared distance from it is rounding: a few units in the last
+/// place of each value.
+const ROUNDING_PART: f32 = 1e-13;
+
+/// The same where nothing is lost by a row that is taken for a copy of another.
+const COPY_PART: f32 = 1e-12;
+
+/// The same of a product, whose rounding is not squared.
+const PRODUCT_PART: f32 = 1e-6;
+
+/// Whether one row equals another but for rounding. For the few that are as far from a third as each other.
+pub(crate) fn is_copy(row: &[f32], other: &[f32]) -> bool {
+    let parts = row.iter().zip(other).fold((0.0, 0.0), |(apart, square), (x, y)| {
+        let (x, y) = (f64::from(*x), f64::from(*y));
+        (apart + (x - y) * (x - y), square + x * x)
+    });
+    parts.0 <= f64::from(COPY_PART) * parts.1
 }
 
 /// A way to compare candidates with the row and with each other.
@@ -54,7 +95,7 @@ pub(crate) const TWIN: u64 = 1;
 const TWIN_PART: usize = 4;
 
 /// Chooses neighbours of a row among candidates (keys of their distance to it, best first, lowest bit 0, without the row
-/// itself) into `taken`, best first, the lowest bit set for twins.
+/// itself) into `taken`, best first, the lowest bit set for twins. Twins in places that were left come last.
 pub(crate) fn select_neighbours<S: PruneSpace>(
     space: &mut S,
     candidates: &[u64],
@@ -62,19 +103,23 @@ pub(crate) fn select_neighbours<S: PruneSpace>(
     taken: &mut Vec<u64>,
 ) {
     taken.clear();
-    let mut twins_left = rule.keep_max / TWIN_PART;
+    // Twins are all as good; the lowest numbers have been linked longest and lead farthest.
+    let mut twins: Vec<u64> =
+        candidates.iter().copied().filter(|candidate| space.is_twin(*candidate, rule)).collect();
+    twins.sort_unstable_by_key(|twin| unpack_row(*twin));
+    let (first, rest) = twins.split_at(twins.len().min(rule.keep_max / TWIN_PART));
+    taken.extend(first.iter().map(|twin| twin | TWIN));
     for candidate in candidates {
         if taken.len() == rule.keep_max {
-            break;
+            return;
         }
-        if space.is_twin(*candidate, rule) {
-            if twins_left > 0 {
-                twins_left -= 1;
-                taken.push(candidate | TWIN);
-            }
-        } else if !space.is_occluded(*candidate, taken, rule) {
+        let is_twin = !twins.is_empty() && twins.contains(candidate);
+        if !is_twin && !space.is_occluded(*candidate, taken, rule) {
             taken.push(*candidate);
         }
+    }
+    if rule.fills {
+        taken.extend(rest.iter().take(rule.keep_max - taken.len()).map(|twin| twin | TWIN));
     }
 }
 
@@ -91,11 +136,24 @@ impl<'a, I: Isa, V: VectorView, K: Kernel> RowSpace<'a, I, V, K> {
     pub(crate) fn computer(&self, row: u32) -> RowComputer<'a, I, V, K> {
         RowComputer::new(self.isa, self.kernel, self.rows.row(row), self.rows)
     }
+
+    /// The rule for the list of a row.
+    #[inline(always)]
+    pub(crate) fn rule(&self, rule: PruneRule, metric: Metric, row: u32) -> PruneRule {
+        let row = self.rows.row(row);
+        rule.for_length(metric, self.isa.vectorize(|| self.isa.dot(row, row)))
+    }
 }
 
 impl<I: Isa, V: VectorView, K: Kernel> PruneSpace for RowSpace<'_, I, V, K> {
     fn is_twin(&self, candidate: u64, rule: PruneRule) -> bool {
-        unpack_distance(candidate) <= rule.twin
+        let distance = unpack_distance(candidate);
+        distance <= rule.twin
+            && rule.square.is_none_or(|square| {
+                let row = self.rows.row(unpack_row(candidate));
+                let alike = |product: f32| (product - square).abs() <= PRODUCT_PART * square;
+                alike(-distance) && alike(self.isa.vectorize(|| self.isa.dot(row, row)))
+            })
     }
 
     fn is_occluded(&mut self, candidate: u64, taken: &[u64], rule: PruneRule) -> bool {

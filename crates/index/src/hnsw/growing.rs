@@ -417,7 +417,8 @@ impl AnnIndex for GrowingHnsw {
         if let Some(codes) = self.params.codes {
             return with_rows!(&self.rows, rows => {
                 let (metric, seed, level) = (self.metric, self.params.seed, self.level);
-                crate::coded::sections::write(codes, metric, seed, level, rows, linked, sink)
+                let slope = self.sketches.get().map_or(0.0, |sketches| sketches.tuning().slope);
+                crate::coded::sections::write(codes, metric, seed, slope, level, rows, linked, sink)
             });
         }
         let Some(sketches) = self.sketches.get().filter(|_| linked > 0) else { return Ok(()) };

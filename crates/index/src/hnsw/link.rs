@@ -18,6 +18,7 @@ use dvse_simd::{Isa, Level, Op, dispatch};
 use dvse_types::{Metric, turn};
 use rayon::prelude::*;
 
+use super::copies::{are_copies, find_distinct, level_copies};
 use super::levels::level_in;
 use super::link_sketch::SketchWorker;
 use super::params::HnswParams;
@@ -205,7 +206,8 @@ impl<V: VectorView> LinkSpace<'_, V> {
                 continue;
             }
             let room = |host: &u32| self.graph.slots(0, *host).iter().any(|slot| slot.get() == EMPTY);
-            let Some(host) = neighbours().find(room).or_else(|| neighbours().next()) else { continue };
+            let host = neighbours().find(room).or_else(|| self.host_among_copies(row, neighbours().next()?));
+            let Some(host) = host.or_else(|| neighbours().next()) else { continue };
             let slots = self.graph.slots(0, host);
             let free = slots.iter().find(|slot| slot.get() == EMPTY);
             // With no room the last edge goes: the farthest or the latest. Whatever that cuts off, `repair` finds.
@@ -228,13 +230,14 @@ impl<V: VectorView> LinkSpace<'_, V> {
                 ));
                 worker.beam.pool.keys().iter().map(|key| unpack_row(*key)).collect::<Vec<u32>>()
             });
-            tree.attach(self.graph, row, hosts.into_iter());
+            let copy = hosts.first().and_then(|host| self.host_among_copies(row, *host));
+            tree.attach(self.graph, row, copy.into_iter().chain(hosts));
             from = row + 1;
         }
         linker.repaired_at = entry.limit;
     }
 
-    fn layer_query(&self, layer: u8, limit: u32, ef: usize) -> LayerQuery {
+    pub(super) fn layer_query(&self, layer: u8, limit: u32, ef: usize) -> LayerQuery {
         LayerQuery { layer, limit, ef, max_distances: u64::MAX, traversal: self.params.traversal }
     }
 }
@@ -298,7 +301,16 @@ impl<V: VectorView, K: Kernel> Op for ChooseOp<'_, V, K> {
 
             candidates.clear();
             candidates.extend(beam.pool.keys().iter().map(|key| key & !1));
+            let ef = usize::from(params.ef_construction);
+            if layer <= self.entry.level && candidates.len() >= ef && are_copies(rows, self.row, candidates) {
+                let query = self.space.layer_query(layer, self.entry.limit, ef);
+                find_distinct(graph, rows, &computer, &query, &[start, self.entry.row], beam);
+                candidates.extend(beam.pool.keys().iter().map(|key| key & !1));
+                candidates.sort_unstable();
+                level_copies(rows, candidates);
+            }
             let rule = PruneRule::new(metric, params.alpha, usize::from(params.m));
+            let rule = space.rule(rule, metric, self.row);
             select_neighbours(&mut space, candidates, rule, taken);
             graph.set_list(layer, self.row, taken.iter().map(|key| unpack_row(*key)));
             self.edges.extend(taken.iter().map(|key| BackEdge::of(layer, self.row, *key)));
@@ -336,7 +348,7 @@ impl<V: VectorView, K: Kernel> Op for LinkBackOp<'_, V, K> {
         candidates.extend(self.group.iter().map(|edge| edge.key));
         candidates.sort_unstable();
         candidates.dedup();
-        let rule = PruneRule::new(metric, params.alpha, slots.len());
+        let rule = space.rule(PruneRule::new(metric, params.alpha, slots.len()).filled(), metric, host);
         select_neighbours(&mut space, candidates, rule, taken);
         graph.set_list(layer, host, taken.iter().map(|key| unpack_row(*key)));
     }

@@ -5,9 +5,10 @@ use std::ops::Range;
 use dvse_simd::{Isa, Op, dispatch};
 use dvse_types::Metric;
 
+use super::copies::{are_copies, find_distinct, level_copies};
 use super::link::{BackEdge, LinkSpace, Worker};
 use crate::candidates::{pack, unpack_row};
-use crate::computer::{DistanceComputer, NegatedDot};
+use crate::computer::{DistanceComputer, L2, NegatedDot, RowComputer};
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::beam_search::Counters;
 use crate::graph::prune::{PruneRule, RowSpace, SketchSpace, SketchSpaceScratch, select_neighbours};
@@ -87,6 +88,7 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
         let walk = AdaptiveQuery {
             k: ef,
             gamma: 1.0,
+            slack: 0.0,
             limit: self.entry.limit,
             hops_max: u64::MAX,
             max_distances: u64::MAX,
@@ -118,6 +120,23 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
         candidates.retain(|key| unpack_row(*key) != self.row);
         candidates.sort_unstable();
         candidates.truncate(ef);
+        if candidates.len() >= ef && are_copies(rows, self.row, candidates) {
+            // Of rows in full: copies are told by them. As rows are near by products if at all, they are by distance.
+            let full = RowComputer::new(isa, L2, rows.row(self.row), rows);
+            let walk = self.space.layer_query(0, self.entry.limit, ef);
+            let first = candidates.first().map_or(self.entry.row, |key| unpack_row(*key));
+            find_distinct(graph, rows, &full, &walk, &[first, self.entry.row], beam);
+            beam.batch.clear();
+            beam.batch
+                .extend(beam.pool.keys().iter().map(|key| unpack_row(*key)).filter(|row| *row != self.row));
+            estimates.clear();
+            estimates.resize(beam.batch.len(), 0.0);
+            computer.estimate(&beam.batch, estimates);
+            let found = beam.batch.iter().zip(estimates.iter());
+            candidates.extend(found.map(|(row, estimate)| pack(*estimate, *row)));
+            candidates.sort_unstable();
+            level_copies(rows, candidates);
+        }
         if metric == Metric::InnerProduct {
             // Sketches of an inner product do not hold norms, so rows cannot be compared with each other by them.
             let mut space = RowSpace { isa, kernel: NegatedDot, rows };
@@ -126,6 +145,7 @@ impl<V: VectorView> Op for ChooseBySketch<'_, V> {
             let prefetch = params.traversal.prefetch;
             space.computer(self.row).score_batch(&beam.batch, u64::MAX, candidates, prefetch);
             candidates.sort_unstable();
+            let rule = space.rule(rule, metric, self.row);
             select_neighbours(&mut space, candidates, rule, taken);
         } else {
             let transform = self.sketches.transform();
@@ -166,7 +186,7 @@ impl<V: VectorView> Op for LinkBackBySketch<'_, V> {
         space.rescore(candidates);
         candidates.sort_unstable();
         candidates.dedup();
-        let rule = PruneRule::new(metric, params.alpha, slots.len());
+        let rule = PruneRule::new(metric, params.alpha, slots.len()).filled();
         select_neighbours(&mut space, candidates, rule, taken);
         graph.set_list(0, host, taken.iter().map(|key| unpack_row(*key)));
     }

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod batch;
+mod copies;
 mod growing;
 mod levels;
 mod link;

@@ -67,6 +67,7 @@ impl<'a> CodedTarget<'a> {
             graph: self.graph,
             entry: entry.row,
             layer,
+            adaptive: &mut memory.adaptive,
         }));
         collect(beam, params.k, out);
         Ok(SearchStats {

@@ -2,6 +2,7 @@
 
 use dvse_simd::{CACHE_LINE, Isa, Op};
 
+use super::adaptive::Estimator;
 use super::codes::CodeView;
 use super::layout::{CodeBits, LINE, factors};
 use super::query::SketchQuery;
@@ -36,13 +37,6 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
     #[inline(never)]
     pub(crate) fn estimate(&self, rows: &[u32], out: &mut [f32]) {
         self.estimate_and_fetch(rows, out, &[]);
-    }
-
-    /// Estimates the squared distances to rows, and asks for the sketches of the rows `ahead` in between: asked for all
-    /// at once they would fill the queue of reads and stop the core, which has this to do meanwhile.
-    #[inline(never)]
-    pub(crate) fn estimate_and_fetch(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
-        self.isa.run(Estimate { computer: self, rows, out, ahead });
     }
 
     /// Sketches from a row on that lie one after the other: at least one, at most `count`.
@@ -274,6 +268,20 @@ impl Bits for SevenBits {
     #[inline(always)]
     fn products<I: Isa, const LINES: usize>(isa: I, lanes: &[i8], sketch: &[u8]) -> i32 {
         isa.sketch7::<LINES>(lanes, sketch)
+    }
+}
+
+impl<I: Isa, C: CodeView> Estimator for SketchComputer<'_, I, C> {
+    type Isa = I;
+
+    fn isa(&self) -> I {
+        self.isa
+    }
+
+    /// Asked for all at once the sketches would fill the queue of reads and stop the core, which has this to do meanwhile.
+    #[inline(never)]
+    fn estimate_and_fetch(&self, rows: &[u32], out: &mut [f32], ahead: &[u32]) {
+        self.isa.run(Estimate { computer: self, rows, out, ahead });
     }
 }
 

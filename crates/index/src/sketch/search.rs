@@ -6,7 +6,8 @@ use dvse_simd::{Isa, Op};
 use dvse_types::Metric;
 
 use super::adaptive::{
-    AdaptiveQuery, AdaptiveState, Everyone, Marked, Members, NEIGHBOURS_MAX, adaptive_search,
+    AdaptiveQuery, AdaptiveState, Everyone, Marked, Members, THRESHOLD_PART, THRESHOLD_POWER_MIN,
+    adaptive_search,
 };
 use super::calibrate::Tuning;
 use super::codes::CodeView;
@@ -28,24 +29,7 @@ use crate::row_set::RowSet;
 use crate::scratch::Beam;
 use crate::vectors::VectorView;
 
-/// So many neighbours are sought by the adaptive loop; more of them by a plain beam.
-const ADAPTIVE_K_MAX: usize = CANDIDATES_MAX / 4;
-
-/// A beam up to this wide is taken for a threshold; a wider one is meant as it is.
-const ADAPTIVE_EF_MAX: usize = 2048;
-
-/// The part of the slope by which a beam's width becomes a threshold: `γ = (ef / k)^(part · slope)`.
-///
-/// With 1 the threshold would be the distance at which a beam of that width ends on the average, and find far more
-/// than that beam does, since hard queries go on. With this part the same `ef` finds about what it finds in a plain
-/// beam, with less work.
-const THRESHOLD_PART: f32 = 0.36;
-
-/// The least power of `ef / k`. Where the local dimension is high distances hardly grow with rank, but walks are no easier:
-/// glosses of words, coded coarsely, kept a recall of 0.91 at 256 without this.
-const THRESHOLD_POWER_MIN: f32 = 0.08;
-
-/// The same for inner products, whose graphs lead less straight to the nearest.
+/// [`THRESHOLD_PART`] for inner products, whose graphs lead less straight to the nearest.
 const THRESHOLD_PART_PRODUCT: f32 = 1.0;
 
 /// Rows estimated at a time where no graph leads.
@@ -57,13 +41,14 @@ const BLOCK_ROWS: usize = 64;
 const WINDOW_DEVIATIONS: f32 = 2.0;
 const WINDOW_DEVIATIONS_A_DOUBLING: f32 = 0.7;
 
-/// Hops after which a walk ends however hard the query: a part that grows with the beam, and one that does not. Where
-/// walks ended after four times the mean, recall stopped rising at 0.98.
-const HOPS_A_CANDIDATE: u64 = 8;
-const HOPS_AT_LEAST: u64 = 64;
-
 /// A set is sparse when more than this part of the rows is hidden.
 const SPARSE_FROM: u64 = 8;
+
+/// Whether so many rows are hidden that a walk may miss those of the set.
+#[inline(always)]
+pub(crate) fn is_sparse(passing: u32, rows: u32) -> bool {
+    u64::from(passing) * SPARSE_FROM < u64::from(rows) * (SPARSE_FROM - 1)
+}
 
 /// Everything about the sketches of an index but the codes.
 #[derive(Debug, Clone, Copy)]
@@ -130,12 +115,10 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             Space::Product { .. } => THRESHOLD_PART_PRODUCT,
         };
         let gamma = width.powf((part * tuning.slope).max(THRESHOLD_POWER_MIN));
-        let hops_max = HOPS_AT_LEAST + HOPS_A_CANDIDATE * self.layer.ef.max(self.k) as u64;
+        let hops_max = AdaptiveQuery::hops_max(self.layer.ef, self.k);
         let window = window_of(self.layer.ef, self.k, tuning, query);
         let unmasked = self.set.holds_all(self.layer.limit);
-        let fits = self.k <= ADAPTIVE_K_MAX
-            && self.layer.ef <= ADAPTIVE_EF_MAX
-            && self.graph.width() <= NEIGHBOURS_MAX;
+        let fits = AdaptiveQuery::fits(self.k, self.layer.ef, self.graph.width());
         // Every row can be reached from the graph's entry, though perhaps not from where a walk begins.
         if self.layer.limit > 0 {
             starts.push((self.entry, computer.score(self.entry)));
@@ -150,13 +133,13 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
             Space::Product { .. } => f32::INFINITY,
         };
         let passing = if unmasked { self.layer.limit } else { self.set.count_below(self.layer.limit) };
-        // So many rows are hidden that a walk may miss those of the set.
-        let is_sparse = u64::from(passing) * SPARSE_FROM < u64::from(self.layer.limit) * (SPARSE_FROM - 1);
+        let is_sparse = is_sparse(passing, self.layer.limit);
         let marked = if let RowSet::Bitmap(words) = self.set { Some(words) } else { None };
         if fits && !is_sparse && bound == f32::INFINITY && (unmasked || marked.is_some()) {
             let query = AdaptiveQuery {
                 k: self.k,
                 gamma,
+                slack: 0.0,
                 limit: self.layer.limit,
                 hops_max,
                 max_distances: self.layer.max_distances,

@@ -5,12 +5,14 @@
 mod adopt;
 mod churn;
 mod coded;
+mod copies;
 mod data;
 mod exact;
 mod graph;
 mod ivf;
 mod ivf_sections;
 mod kinds;
+mod odd;
 mod sections;
 mod sketch;
 mod work;

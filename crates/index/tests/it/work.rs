@@ -105,10 +105,10 @@ fn a_search_of_whole_rows_does_the_work_recorded() {
     check_graph("of whole rows, alpha 1", Metric::L2, strict, [(214.54, 23.89), (442.62, 71.35)]);
 }
 
-/// Recall 0.994 at `ef` 16 and 1 at 64.
+/// Recall was 0.994 at `ef` 16 and 1 at 64 by a plain beam, which took 353 to 361 and 558 to 574 distances.
 #[test]
 fn a_search_by_codes_does_the_work_recorded() {
     let (bytes, bits) = (RowCodes::Scalar8, RowCodes::RaBitQ { bits: 4 });
-    check_graph("by 8-bit codes", Metric::L2, coded(bytes), [(353.65, 20.66), (558.39, 64.16)]);
-    check_graph("by RaBitQ codes", Metric::L2, coded(bits), [(361.36, 20.61), (573.9, 64.14)]);
+    check_graph("by 8-bit codes", Metric::L2, coded(bytes), [(323.83, 16.44), (391.35, 27.02)]);
+    check_graph("by RaBitQ codes", Metric::L2, coded(bits), [(354.6, 19.53), (430.65, 31.77)]);
 }

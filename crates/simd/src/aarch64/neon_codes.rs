@@ -46,6 +46,22 @@ impl CodeLanes for Neon {
     }
 
     #[inline(always)]
+    fn spread_bits(self, bits: u64, value: u8) -> uint8x16_t {
+        // SAFETY: the token.
+        unsafe {
+            let bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+            let bytes = vcombine_u8(vdup_n_u8(bits as u8), vdup_n_u8((bits >> 8) as u8));
+            vandq_u8(vtstq_u8(bytes, bit), vdupq_n_u8(value))
+        }
+    }
+
+    #[inline(always)]
+    fn or_bytes(self, a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        // SAFETY: the token.
+        unsafe { vorrq_u8(a, b) }
+    }
+
+    #[inline(always)]
     fn add_quads(self, sums: uint32x4_t, unsigned: uint8x16_t, signed: uint8x16_t) -> uint32x4_t {
         // Neighbouring products are added twice, first as 16 bits, where 2 · 127² is 32 258 and fits.
         // SAFETY: the token.

@@ -42,6 +42,26 @@ impl CodeLanes for Avx2 {
     }
 
     #[inline(always)]
+    fn spread_bits(self, bits: u64, value: u8) -> __m256i {
+        // Each byte of the bits in eight places, and in each place one bit of it left: of 0 and that bit, which is it?
+        // SAFETY: the token.
+        unsafe {
+            let word = _mm256_set1_epi32((bits as u32).cast_signed());
+            let places =
+                _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
+            let left = _mm256_and_si256(_mm256_shuffle_epi8(word, places), bit);
+            _mm256_and_si256(_mm256_cmpeq_epi8(left, bit), _mm256_set1_epi8(value.cast_signed()))
+        }
+    }
+
+    #[inline(always)]
+    fn or_bytes(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
     fn add_quads(self, sums: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
         // Two products of at most 127² are 32 258 and do not saturate, but a third would.
         // SAFETY: the token.

@@ -42,6 +42,18 @@ impl CodeLanes for Avx512 {
     }
 
     #[inline(always)]
+    fn spread_bits(self, bits: u64, value: u8) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_maskz_set1_epi8(bits, value.cast_signed()) }
+    }
+
+    #[inline(always)]
+    fn or_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
     fn add_quads(self, sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
         // As in AVX2: two products of at most 127² do not saturate.
         // SAFETY: the token.

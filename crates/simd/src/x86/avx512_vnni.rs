@@ -148,6 +148,16 @@ impl CodeLanes for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn spread_bits(self, bits: u64, value: u8) -> __m512i {
+        self.0.spread_bits(bits, value)
+    }
+
+    #[inline(always)]
+    fn or_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+        self.0.or_bytes(a, b)
+    }
+
+    #[inline(always)]
     fn add_quads(self, sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
         // SAFETY: the token.
         unsafe { _mm512_dpbusd_epi32(sums, unsigned, signed) }

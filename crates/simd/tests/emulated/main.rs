@@ -27,6 +27,8 @@ mod fast_scan;
 mod halves;
 #[path = "../it/levels.rs"]
 mod levels;
+#[path = "../it/planes.rs"]
+mod planes;
 #[path = "../it/probe.rs"]
 mod probe;
 #[path = "../it/sketches.rs"]
@@ -67,12 +69,13 @@ impl Chosen {
 }
 
 fn main() -> ExitCode {
-    let modules: [(&str, &[Test]); 8] = [
+    let modules: [(&str, &[Test]); 9] = [
         ("agree_with_scalar", agree_with_scalar::TESTS),
         ("edge_lengths", edge_lengths::TESTS),
         ("fast_scan", fast_scan::TESTS),
         ("halves", halves::TESTS),
         ("levels", levels::TESTS),
+        ("planes", planes::TESTS),
         ("sketches", sketches::TESTS),
         ("special_values", special_values::TESTS),
         ("words", words::TESTS),

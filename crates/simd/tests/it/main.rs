@@ -17,6 +17,7 @@ mod fast_scan;
 mod growing_rows;
 mod halves;
 mod levels;
+mod planes;
 mod probe;
 mod sketches;
 mod special_values;

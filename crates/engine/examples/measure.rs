@@ -4,16 +4,21 @@
 //! ```text
 //! cargo run --release -p dvse-engine --example measure -- load  DIR METRIC BASE [QUERIES TRUTH]
 //! cargo run --release -p dvse-engine --example measure -- reopen DIR QUERIES [TRUTH]
+//! cargo run --release -p dvse-engine --example measure -- beside DIR METRIC BASE QUERIES RATE
 //! ```
+//!
+//! `beside` writes half of the rows, settles, and measures one searching thread alone and then while one thread writes the
+//! other half at `RATE` rows a second and the background links them.
 //!
 //! `METRIC` is `l2`, `ip` or `cosine`. Vectors are NumPy files (float16 or float32, C order) or idx files of bytes;
 //! the truth is a NumPy file of int32 row numbers.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for measuring, run by hand")]
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use dvse_engine::{Database, Durability, EmbeddedCollection, EngineConfig};
 use dvse_types::*;
@@ -27,18 +32,34 @@ fn main() {
     match args.as_slice() {
         ["load", dir, metric, base, rest @ ..] => load(dir, metric, base, rest),
         ["reopen", dir, queries, rest @ ..] => reopen(dir, queries, rest),
+        ["beside", dir, metric, base, queries, rate] => beside(dir, metric, base, queries, rate),
         _ => println!(
-            "usage: measure load DIR METRIC BASE [QUERIES TRUTH] | measure reopen DIR QUERIES [TRUTH]"
+            "usage: measure load DIR METRIC BASE [QUERIES TRUTH] | measure reopen DIR QUERIES [TRUTH] | \
+             measure beside DIR METRIC BASE QUERIES RATE"
         ),
     }
 }
 
-fn load(dir: &str, metric: &str, base: &str, rest: &[&str]) {
-    let metric = match metric {
+fn metric_of(name: &str) -> Metric {
+    match name {
         "ip" => Metric::InnerProduct,
         "cosine" => Metric::Cosine,
         _ => Metric::L2,
-    };
+    }
+}
+
+/// A batch of rows of a matrix, numbered as they are there.
+fn batch(vectors: &[f32], dim: usize, rows: Range<usize>) -> WriteBatch {
+    let points = rows.map(|row| Point {
+        id: PointId::Num(row as u64),
+        vectors: NamedVectors::from([(String::new(), vectors[row * dim..(row + 1) * dim].to_vec())]),
+        payload: Payload::new(),
+    });
+    WriteBatch::new(vec![WriteOp::Upsert(points.collect())])
+}
+
+fn load(dir: &str, metric: &str, base: &str, rest: &[&str]) {
+    let metric = metric_of(metric);
     let idle_mib = rss_mib();
     let (dim, vectors) = read_vectors(base);
     let rows = vectors.len() / dim;
@@ -58,16 +79,8 @@ fn load(dir: &str, metric: &str, base: &str, rest: &[&str]) {
                     if first >= rows {
                         return;
                     }
-                    let points = (first..rows.min(first + BATCH)).map(|row| Point {
-                        id: PointId::Num(row as u64),
-                        vectors: NamedVectors::from([(
-                            String::new(),
-                            vectors[row * dim..(row + 1) * dim].to_vec(),
-                        )]),
-                        payload: Payload::new(),
-                    });
-                    let ops = vec![WriteOp::Upsert(points.collect())];
-                    collection.write(WriteBatch::new(ops), Durability::Synced).unwrap();
+                    let batch = batch(&vectors, dim, first..rows.min(first + BATCH));
+                    collection.write(batch, Durability::Synced).unwrap();
                 }
             });
         }
@@ -110,6 +123,56 @@ fn reopen(dir: &str, queries: &str, rest: &[&str]) {
     println!("{:?}", collection.status());
     ask(&collection, queries, rest.first().copied());
     println!("memory {:.1} MiB above idle", rss_mib() - idle_mib);
+    database.close().unwrap();
+}
+
+fn beside(dir: &str, metric: &str, base: &str, queries: &str, rate: &str) {
+    const IDLE: Duration = Duration::from_secs(4);
+    let (dim, vectors) = read_vectors(base);
+    let (_, queries) = read_vectors(queries);
+    let rate: f64 = rate.parse().unwrap();
+    let rows = vectors.len() / dim;
+    let database = Database::open(Path::new(dir), EngineConfig::default()).unwrap();
+    let collection = database.create("measured", CollectionSchema::single(dim, metric_of(metric))).unwrap();
+    for first in (0..rows / 2).step_by(BATCH) {
+        let batch = batch(&vectors, dim, first..(rows / 2).min(first + BATCH));
+        collection.write(batch, Durability::Synced).unwrap();
+    }
+    collection.settle(&mut |_, _| true).unwrap();
+    let search = |until: &dyn Fn() -> bool| {
+        let (started, mut count) = (Instant::now(), 0_u32);
+        for query in queries.chunks_exact(dim).cycle() {
+            if until() {
+                break;
+            }
+            collection.view().search(&request(query, 10, 64, false)).unwrap();
+            count += 1;
+        }
+        f64::from(count) / started.elapsed().as_secs_f64()
+    };
+    let started = Instant::now();
+    let idle = search(&|| started.elapsed() > IDLE);
+    let done = AtomicBool::new(false);
+    let (busy, written) = std::thread::scope(|scope| {
+        let searcher = scope.spawn(|| search(&|| done.load(Ordering::Relaxed)));
+        let started = Instant::now();
+        for first in (rows / 2..rows).step_by(BATCH) {
+            let due = Duration::from_secs_f64((first - rows / 2) as f64 / rate);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+            collection
+                .write(batch(&vectors, dim, first..rows.min(first + BATCH)), Durability::Synced)
+                .unwrap();
+        }
+        let written = (rows - rows / 2) as f64 / started.elapsed().as_secs_f64();
+        done.store(true, Ordering::Relaxed);
+        (searcher.join().unwrap(), written)
+    });
+    println!(
+        "idle {idle:.0} queries/s; beside {written:.0} rows/s {busy:.0} queries/s, {:.2} of idle",
+        busy / idle
+    );
+    println!("{:?}", collection.status());
+    drop(collection);
     database.close().unwrap();
 }
 

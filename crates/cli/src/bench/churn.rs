@@ -22,10 +22,9 @@ use crate::progress::Board;
 /// What to replace how often.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Half of the vectors of the file are in the collection at a time. Each step deletes the oldest\n\
-                  points and writes as many of the others, then does all maintenance that is due. The last line is a\n\
-                  collection built afresh from the points that are there at the end. Each measurement takes turns with\n\
-                  one of a collection that is left as it was built; 'of built' is the part of its speed.\n\n\
+    after_help = "Half of the vectors are in the collection. Each step deletes the oldest points, writes as many others, and\n\
+                  does all maintenance that is due. 'of built' is the part of the speed of a collection that is left\n\
+                  as it was built, measured in turns with it; the last line is one built afresh at the end.\n\n\
                   Example:\n  dvse bench churn --base base.npy --queries queries.npy --metric cosine --turnovers 2"
 )]
 pub struct ChurnArguments {

@@ -256,6 +256,16 @@ impl EmbeddedCollection {
         }
     }
 
+    /// Does all that is due, and what the background does for a collection that nobody writes to for a while: a small one
+    /// (up to 262 144 rows) becomes one segment without dead rows, once 128 rows or more have changed.
+    ///
+    /// # Errors
+    /// [`WriteError`] when a step failed.
+    pub fn rest(&self) -> Result<(), WriteError> {
+        while self.run_step(Goal::Rested)? == Step::Worked {}
+        Ok(())
+    }
+
     /// Seals the growing segment as it is and publishes the manifest: the log is then empty.
     ///
     /// # Errors

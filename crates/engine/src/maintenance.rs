@@ -13,7 +13,7 @@ use crate::apply::next_number;
 use crate::build::GraphBuild;
 use crate::growing::{GrowError, GrowingSegment};
 use crate::manifest::{Manifest, ManifestSegment};
-use crate::merge::{MergeJob, MergePick, is_dying, pick_merge};
+use crate::merge::{MergeJob, MergePick, is_dying, is_rest_due, pick_merge, pick_rested};
 use crate::seal::{RowPick, SealError, write_data, write_field_index, write_graphs};
 use crate::sealed::{OpenSegmentError, SealedSegment};
 use crate::sections::{data_file, field_file, graph_file, live_file};
@@ -85,6 +85,8 @@ pub(crate) enum Goal {
     Sealed,
     /// Everything that is due.
     Tidy,
+    /// That, and what would be due after a few more writes, which do not come: small collections become one segment.
+    Rested,
     /// Everything, until every row is linked and small segments are one.
     Settled,
 }
@@ -150,7 +152,8 @@ impl Maintainer {
         if context.goal == Goal::Sealed {
             return Ok(Step::Idle);
         }
-        if self.deaths_due(shard) {
+        let rested = context.goal == Goal::Rested && is_rest_due(shard.view().state(), self.base.seq);
+        if rested || self.deaths_due(shard) {
             shard.seal()?;
             return Ok(Step::Worked);
         }
@@ -282,7 +285,8 @@ impl Maintainer {
     fn start_job(&mut self, shard: &Shard, context: &StepContext<'_>) -> Result<bool, MaintenanceError> {
         let schema = Arc::clone(&shard.view().state().schema);
         let settle = context.goal == Goal::Settled;
-        if let Some(pick) = self.merge_due(shard, settle) {
+        let rested = || pick_rested(&self.base).filter(|_| context.goal == Goal::Rested);
+        if let Some(pick) = self.merge_due(shard, settle).or_else(rested) {
             self.job = Some(Job::Merge(MergeJob::start(shard, &self.base, pick, &schema, context.goal)?));
             return Ok(true);
         }

@@ -24,7 +24,7 @@ use crate::progress::Board;
 #[command(
     after_help = "Half of the vectors are in the collection. Each step deletes the oldest points, writes as many others, and\n\
                   does all maintenance that is due. 'of built' is the part of the speed of a collection that is left\n\
-                  as it was built, measured in turns with it; the last line is one built afresh at the end.\n\n\
+                  as it was built, measured in turns with it. The last lines: after a rest, and built afresh.\n\n\
                   Example:\n  dvse bench churn --base base.npy --queries queries.npy --metric cosine --turnovers 2"
 )]
 pub struct ChurnArguments {
@@ -152,6 +152,8 @@ pub fn run(arguments: &ChurnArguments, output: &Output) -> Result<()> {
     }
     task.finish();
     let turnovers = (steps * step) as f64 / len as f64;
+    built.collection.rest()?;
+    bench.sample(&built.collection, "rested", turnovers, times)?;
     drop(built);
     bench.anon_before = clock::memory_mib("RssAnon");
     let fresh = recipe.build(&inputs.base, &window.rows(0, len), &|_| Payload::default(), &board)?;

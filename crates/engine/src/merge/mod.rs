@@ -8,5 +8,5 @@ mod reuse;
 pub(crate) use execute::MergeJob;
 pub use pace::{MergePace, Pacer};
 pub(crate) use pace::{is_pressed, merge_dir};
-pub(crate) use policy::{MergePick, is_dying, pick_merge};
+pub(crate) use policy::{MergePick, is_dying, is_rest_due, pick_merge, pick_rested};
 pub(crate) use reuse::Reuse;

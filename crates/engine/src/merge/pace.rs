@@ -48,7 +48,7 @@ pub(crate) fn merge_dir(shard: &Shard, goal: Goal) -> Arc<dyn Directory> {
     let MergePace { pacer: Some(pacer), hurried: Some(hurried) } = &shard.config.merge_pace else {
         return Arc::clone(&shard.dir);
     };
-    if goal != Goal::Tidy {
+    if matches!(goal, Goal::Sealed | Goal::Settled) {
         return Arc::clone(&shard.dir);
     }
     let pace = Arc::new(Paced { pacer: Arc::clone(pacer), hurried: Arc::clone(hurried) });

@@ -69,3 +69,33 @@ fn check_recall(collection: &EmbeddedCollection, rng: &mut Rng, when: &str) -> u
     assert!(recall >= RECALL_FLOOR, "recall {recall} {when}");
     walked
 }
+
+#[test]
+fn a_small_collection_that_rests_becomes_one_segment_once_enough_has_changed() {
+    let dir = mem();
+    let schema = CollectionSchema::single(DIM, Metric::L2);
+    let collection = EmbeddedCollection::create_in(&dir, "c", schema.clone(), manual(10_000)).unwrap();
+    let mut rng = Rng(6);
+    let fill = |rng: &mut Rng, ids: std::ops::Range<u64>| {
+        let points = ids.map(|id| point(id, &clustered(rng), json!({"n": id})));
+        write(&collection, vec![WriteOp::Upsert(points.collect())]);
+    };
+    fill(&mut rng, 0..POINTS);
+    collection.flush().unwrap();
+    settle(&collection);
+    // 60 grown and 60 dead are left alone, 70 and 70 are not.
+    for (replaced, segments, dead) in [(60, 2, 60), (70, 1, 0)] {
+        fill(&mut rng, 0..replaced);
+        collection.rest().unwrap();
+        let status = collection.status();
+        assert_eq!((status.segments, status.deleted_rows), (segments, dead), "{status:?}");
+        assert_eq!(status.points as u64, POINTS, "{status:?}");
+    }
+    let question = request(&clustered(&mut rng), 10);
+    let before = collection.view().search(&question).unwrap().hits;
+    assert_eq!(before.len(), 10);
+    drop(collection);
+    let opened = EmbeddedCollection::open_in(&dir, "c", manual(10_000)).unwrap();
+    assert_eq!(opened.view().search(&question).unwrap().hits, before);
+    assert_eq!(opened.status().deleted_rows, 0);
+}

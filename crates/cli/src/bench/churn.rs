@@ -22,9 +22,9 @@ use crate::progress::Board;
 /// What to replace how often.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Half of the vectors are in the collection. Each step deletes the oldest points, writes as many others, and\n\
-                  does all maintenance that is due. 'of built' is the part of the speed of a collection that is left\n\
-                  as it was built, measured in turns with it. The last lines: after a rest, and built afresh.\n\n\
+    after_help = "Half of the vectors are there at a time. A step deletes the oldest and writes as many others, then\n\
+                  does all maintenance that is due. 'of built': the speed in parts of that of a collection left as\n\
+                  it was built, measured in turns. The last lines: after a rest, and built afresh.\n\n\
                   Example:\n  dvse bench churn --base base.npy --queries queries.npy --metric cosine --turnovers 2"
 )]
 pub struct ChurnArguments {

@@ -103,7 +103,6 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
                     self.fetch::<LINES>(soon);
                     ahead = later;
                 }
-                sketches.fetch_behind(self.isa, first + four);
                 // Spelled out: a closure given to `map` is not always compiled into the loop.
                 let sketches = [
                     &sketches.sketch(first + four)[..LINE * LINES],
@@ -129,9 +128,6 @@ impl<'a, I: Isa, C: CodeView> SketchComputer<'a, I, C> {
 /// Sketches by their position in what is estimated.
 trait Sketches {
     fn sketch(&self, position: usize) -> &[u8];
-
-    /// Asks for what comes well behind this position and the three after it.
-    fn fetch_behind<I: Isa>(&self, isa: I, position: usize);
 }
 
 /// Those of some rows.
@@ -145,14 +141,7 @@ impl<C: CodeView> Sketches for Listed<'_, C> {
     fn sketch(&self, position: usize) -> &[u8] {
         self.codes.sketch(self.rows[position])
     }
-
-    #[inline(always)]
-    fn fetch_behind<I: Isa>(&self, _isa: I, _position: usize) {}
 }
-
-/// Sketches asked for so many positions ahead where they lie one after the other: the hardware follows such a stream, but
-/// not as fast as it is read.
-const FETCHED_AHEAD: usize = 32;
 
 /// Those that lie one after the other.
 struct Consecutive<'a> {
@@ -164,16 +153,6 @@ impl Sketches for Consecutive<'_> {
     #[inline(always)]
     fn sketch(&self, position: usize) -> &[u8] {
         &self.sketches[position * self.stride..][..self.stride]
-    }
-
-    #[inline(always)]
-    fn fetch_behind<I: Isa>(&self, isa: I, position: usize) {
-        let bytes = 4 * self.stride;
-        if let Some(four) =
-            self.sketches.get((position + FETCHED_AHEAD) * self.stride..).and_then(|rest| rest.get(..bytes))
-        {
-            isa.prefetch(four, bytes / CACHE_LINE);
-        }
     }
 }
 

@@ -136,11 +136,8 @@ impl<I: Isa, C: CodeView> Scan<'_, '_, I, C> {
         let mut estimates = [0.0_f32; BLOCK_ROWS];
         let mut next = from;
         while next < to {
-            // With those of the next block, which are asked for meanwhile.
-            let wanted = (to - next) as usize;
-            let within = (self.range.end - next) as usize;
-            let sketches = self.computer.run_of(next, within.min(wanted + BLOCK_ROWS));
-            let count = self.computer.sketches_in(sketches).min(wanted);
+            let sketches = self.computer.run_of(next, (to - next) as usize);
+            let count = self.computer.sketches_in(sketches);
             if count == 0 {
                 return;
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use dvse_index::{AnnIndex, padded_dim};
+use dvse_index::{AnnIndex, NormLists, padded_dim};
 use dvse_storage::{Alignment, Directory, SegmentError, SegmentWriter};
-use dvse_types::{CollectionSchema, FieldKind, PayloadPath, PointId};
+use dvse_types::{CollectionSchema, FieldKind, PayloadPath, PointId, VectorParams};
 
 use crate::live_rows::set_bit;
 use crate::op_codec::field_kind_tag;
@@ -12,7 +12,7 @@ use crate::payload::{GrowingFieldIndex, Postings, encode_field_index, field_keys
 use crate::sealed::{META_VERSION, graph_prefix, split_uuid};
 use crate::sections::{
     GraphSink, ID_KINDS, IDS_HIGH, IDS_LOW, META, NUM_ROWS, NUMS, PAYLOAD_ENDS, PAYLOADS, UUID_ROWS, UUIDS,
-    data_file, field_file, field_index_tag, graph_file, vector_map_tag, vectors_tag,
+    data_file, field_file, field_index_tag, graph_file, norm_tags, vector_map_tag, vectors_tag,
 };
 use crate::segment::{SegmentFault, SegmentId, SegmentRead};
 use crate::wire::FieldWriter;
@@ -54,7 +54,7 @@ pub(crate) fn write_data(
     meta.count(rows);
     meta.count(schema.vectors.len());
     for (field, (name, params)) in schema.vectors.iter().enumerate() {
-        let map = write_vectors(&mut writer, picks, field, name, params.dim)?;
+        let map = write_vectors(&mut writer, picks, field, name, params)?;
         meta.str(name);
         meta.count(params.dim);
         meta.count(map.len());
@@ -116,16 +116,16 @@ fn write_ids(writer: &mut SegmentWriter, picks: &[RowPick<'_>], rows: usize) -> 
     Ok(())
 }
 
-/// Writes the vectors of one name and returns the rows that have one.
+/// Writes the vectors of one name, and their order by length if there is a use for it; returns the rows that have one.
 fn write_vectors(
     writer: &mut SegmentWriter,
     picks: &[RowPick<'_>],
     field: usize,
     name: &str,
-    dim: usize,
+    params: &VectorParams,
 ) -> Result<Vec<u32>, SealError> {
-    let padding = vec![0.0_f32; padded_dim(dim) - dim];
-    let mut map = Vec::new();
+    let padding = vec![0.0_f32; padded_dim(params.dim) - params.dim];
+    let (mut map, mut norms) = (Vec::new(), Vec::new());
     let mut row = 0;
     writer.begin(vectors_tag(field), Alignment::Page)?;
     for pick in picks {
@@ -134,9 +134,15 @@ fn write_vectors(
                 writer.write(bytemuck::cast_slice(&vector))?;
                 writer.write(bytemuck::cast_slice(&padding))?;
                 map.push(row);
+                norms.push(vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32);
             }
             row += 1;
         }
+    }
+    if let Some(order) = NormLists::sort(&norms, params.metric) {
+        let [lengths, vectors] = norm_tags(field);
+        writer.section(lengths, bytemuck::cast_slice(&order.norms))?;
+        writer.section(vectors, bytemuck::cast_slice(&order.rows))?;
     }
     Ok(map)
 }

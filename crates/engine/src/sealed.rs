@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dvse_index::{
-    AnnIndex, FlatIndex, Level, MappedRows, OpenIndexError, Rows, RowsError, open_index, padded_dim,
+    AnnIndex, FlatIndex, Level, MappedRows, NormOrder, OpenIndexError, Rows, RowsError, open_index,
+    padded_dim,
 };
 use dvse_storage::{Bytes, Directory, SectionTag, SegmentError, SegmentReader};
 use dvse_types::{CollectionSchema, FieldKind, Payload, PayloadPath, PointId, VectorName};
@@ -15,7 +16,7 @@ use crate::payload::{FieldIndexError, Postings, SealedFieldIndex};
 use crate::row_map::RowMap;
 use crate::sections::{
     GraphSource, ID_KINDS, IDS_HIGH, IDS_LOW, META, NUM_ROWS, NUMS, PAYLOAD_ENDS, PAYLOADS, UUID_ROWS, UUIDS,
-    data_file, field_file, field_index_tag, graph_file, shared, vector_map_tag, vectors_tag,
+    data_file, field_file, field_index_tag, graph_file, norm_tags, shared, vector_map_tag, vectors_tag,
 };
 use crate::segment::{MapRef, SegmentFault, SegmentId, SegmentRead, VectorsRef};
 use crate::wire::{DecodeError, FieldReader};
@@ -367,13 +368,12 @@ impl SealedVectors {
             RowMap::Identity(meta.len)
         };
         let rows = Rows::Sealed(mapped.clone());
-        Ok(SealedVectors {
-            mapped,
-            flat: FlatIndex::new(rows.clone(), params.metric).with_level(level),
-            rows,
-            graph: None,
-            map,
-        })
+        let flat = FlatIndex::new(rows.clone(), params.metric).with_level(level);
+        let flat = match file.norms(field, meta.len)? {
+            Some(norms) => flat.with_norms(norms),
+            None => flat,
+        };
+        Ok(SealedVectors { mapped, flat, rows, graph: None, map })
     }
 
     /// The first rows, as far as a graph reaches.
@@ -579,6 +579,17 @@ impl OpenFile<'_> {
         }
         let offset = self.reader.offset(section).unwrap_or(0);
         Err(OpenSegmentError::Size { path: self.path(), section, offset, got, expected })
+    }
+
+    /// The order of a field's vectors by length, where there is one.
+    fn norms(&self, field: usize, vectors: u32) -> Result<Option<NormOrder>, OpenSegmentError> {
+        let [lengths, numbers] = norm_tags(field);
+        if self.reader.section(lengths).is_none() {
+            return Ok(None);
+        }
+        let bytes = u64::from(vectors) * 4;
+        let (lengths, numbers) = (self.sized(lengths, bytes)?, self.sized(numbers, bytes)?);
+        Ok(NormOrder::open(shared(lengths), shared(numbers), vectors))
     }
 
     fn field_index(

@@ -27,6 +27,11 @@ pub(crate) fn vector_map_tag(field: usize) -> SectionTag {
     SectionTag::with_index(*b"VMAP", field as u32)
 }
 
+/// The lengths of the vectors of a field in ascending order, and the vectors they are of.
+pub(crate) fn norm_tags(field: usize) -> [SectionTag; 2] {
+    [*b"NORM", *b"NRMV"].map(|name| SectionTag::with_index(name, field as u32))
+}
+
 pub(crate) fn field_index_tag(field: usize) -> SectionTag {
     SectionTag::with_index(*b"FIDX", field as u32)
 }

@@ -56,3 +56,49 @@ fn a_write_is_visible_when_it_is_answered_and_survives_every_way_of_stopping() {
     check(&collection);
     assert_eq!((collection.status().health, collection.status().segments), (Health::Green, 1));
 }
+
+#[test]
+fn an_exact_search_of_a_sealed_segment_leaves_out_rows_by_their_length() {
+    const ROWS: u64 = 9_000;
+    let mut rng = Rng(11);
+    // Every third point has no vector, so vectors and rows are numbered differently.
+    let vectors: Vec<Option<Vec<f32>>> = (0..ROWS)
+        .map(|id| {
+            let length = 1.0 + (id * 7_919 % ROWS) as f32;
+            (id % 3 > 0).then(|| (0..4).map(|_| rng.float() * length).collect())
+        })
+        .collect();
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        let mut schema = CollectionSchema::single(4, metric);
+        schema.vectors.values_mut().for_each(|params| params.index = IndexSpec::Flat);
+        let collection = EmbeddedCollection::create_in(&mem(), "c", schema, manual(10_000)).unwrap();
+        let points = vectors.iter().zip(0..).map(|(vector, id)| Point {
+            vectors: vector.iter().map(|vector| (String::new(), vector.clone())).collect(),
+            ..point(id, &[], json!({}))
+        });
+        write(&collection, vec![WriteOp::Upsert(points.collect())]);
+        write(
+            &collection,
+            vec![WriteOp::Delete(PointSelector::Ids((0..ROWS).step_by(7).map(PointId::Num).collect()))],
+        );
+        let asked = |query: &[f32]| {
+            let mut asked = request(query, 10);
+            asked.params.exact = true;
+            collection.view().search(&asked).unwrap()
+        };
+        let queries: Vec<_> = vectors.iter().flatten().step_by(397).collect();
+        let growing: Vec<_> = queries.iter().map(|query| asked(query)).collect();
+        settle(&collection);
+        collection.flush().unwrap();
+        let mut compared = 0;
+        for (query, before) in queries.iter().zip(&growing) {
+            let after = asked(query);
+            let ids = |result: &SearchResult| result.hits.iter().map(|hit| hit.id).collect::<Vec<_>>();
+            assert_eq!(ids(&after), ids(before), "{metric:?}");
+            compared += after.stats.distances;
+        }
+        let all: u64 = growing.iter().map(|result| result.stats.distances).sum();
+        // Of unit length there is nothing to leave out.
+        assert_eq!(compared * 2 < all, metric != Metric::Cosine, "{metric:?}: {compared} of {all}");
+    }
+}

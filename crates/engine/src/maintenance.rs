@@ -201,7 +201,7 @@ impl Maintainer {
                     return Ok(Step::Worked);
                 }
             }
-            let sealed = Arc::new(seal_growing(shard, growing, rows, &point)?);
+            let sealed = Arc::new(seal_growing(shard, context, growing, rows, &point)?);
             let mut applier = shard.applier.lock();
             for state in applier.states_mut() {
                 replace(state, &sealed);
@@ -248,7 +248,7 @@ impl Maintainer {
         if (context.stop)() {
             return Ok(true);
         }
-        let finished = build.finish(shard, context.goal)?;
+        let finished = build.finish(shard, context)?;
         match self.job.take() {
             Some(Job::Merge(merge)) => self.finish_merge(shard, &merge, finished),
             _ => self.swap_in(shard, &Arc::new(finished)),
@@ -428,6 +428,7 @@ fn replace(state: &mut ViewState, sealed: &Arc<SealedSegment>) {
 /// Writes a growing segment as it is, dead rows included: so its rows keep their numbers and its graph stays right.
 fn seal_growing(
     shard: &Shard,
+    context: &StepContext<'_>,
     growing: &GrowingSegment,
     rows: u32,
     point: &ViewState,
@@ -445,7 +446,7 @@ fn seal_growing(
         .collect();
     if !graphs.is_empty() {
         let version = next_number(&shard.numbers);
-        write_graphs(&shard.dir, id, version, &graphs)?;
+        write_graphs(&shard.dir, id, version, &graphs, context.pool)?;
         sealed = sealed.with_graphs(&*shard.dir, version)?;
     }
     Ok(sealed)

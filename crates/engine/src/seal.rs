@@ -176,12 +176,14 @@ fn write_payloads(
     Ok(indexes)
 }
 
-/// Writes a graph file. Graphs may cover fewer rows than there are: the rest is scanned.
+/// Writes a graph file; codes of rows are made on the threads of `pool`. Graphs may cover fewer rows than there are: the
+/// rest is scanned.
 pub(crate) fn write_graphs(
     dir: &Arc<dyn Directory>,
     id: SegmentId,
     version: u64,
     graphs: &[(String, &dyn AnnIndex)],
+    pool: &rayon::ThreadPool,
 ) -> Result<(), SealError> {
     let mut writer = SegmentWriter::create(Arc::clone(dir), &graph_file(id, version))?;
     let mut names = Vec::new();
@@ -194,7 +196,7 @@ pub(crate) fn write_graphs(
         meta.str(name);
         meta.u32(graph.covered());
         let mut sink = GraphSink::new(&mut writer, graph_prefix(name), &mut names);
-        let outcome = graph.persist(&mut sink);
+        let outcome = graph.persist_on(Some(pool), &mut sink);
         match (outcome, sink.failure.take()) {
             (_, Some(failure)) => return Err(failure.into()),
             (Err(error), None) => return Err(SealError::Graph(error)),

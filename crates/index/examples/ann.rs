@@ -299,11 +299,13 @@ fn build_hnsw(options: &Options, rows: Rows, metric: Metric, pool: &rayon::Threa
     let build_s = start.elapsed().as_secs_f64();
     let build_cpu_s = process_seconds() - cpu;
     let mut sections = MemorySections::new();
-    growing.persist(&mut sections).unwrap();
+    let start = Instant::now();
+    growing.persist_on(Some(pool), &mut sections).unwrap();
+    let persist_s = start.elapsed().as_secs_f64();
     let layer0 = sections.iter().find(|(name, _)| *name == "hnsw.layer0").unwrap().1;
     let edges = layer0.chunks_exact(4).filter(|id| *id != [255; 4]).count();
     println!(
-        "{{\"build_s\":{build_s:.2},\"build_cpu_s\":{build_cpu_s:.2},\"linked_s\":{linked_s:.2},\"build_threads\":{},\"n\":{n},\"dim\":{dim},\
+        "{{\"build_s\":{build_s:.2},\"build_cpu_s\":{build_cpu_s:.2},\"linked_s\":{linked_s:.2},\"persist_s\":{persist_s:.2},\"build_threads\":{},\"n\":{n},\"dim\":{dim},\
          \"degree\":{:.1},\"index_mib\":{:.1},\"unreached_before_flush\":{unreached},\"reachable\":{}}}",
         pool.current_num_threads(),
         edges as f64 / f64::from(n),

@@ -150,7 +150,17 @@ pub trait AnnIndex: Send + Sync {
     ///
     /// # Errors
     /// What the sink could not do.
-    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()>;
+    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+        self.persist_on(None, sink)
+    }
+
+    /// The same; what is made only now, codes of rows, is made on the threads of `pool`. What is written does not depend
+    /// on them.
+    ///
+    /// # Errors
+    /// What the sink could not do.
+    fn persist_on(&self, pool: Option<&rayon::ThreadPool>, sink: &mut dyn SectionSink)
+    -> std::io::Result<()>;
 
     /// Bytes of memory the index takes beside the rows, mapped ones included.
     fn index_bytes(&self) -> u64;

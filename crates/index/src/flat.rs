@@ -213,7 +213,7 @@ impl AnnIndex for FlatIndex {
     }
 
     /// Writes nothing: the rows are the index.
-    fn persist(&self, _sink: &mut dyn SectionSink) -> std::io::Result<()> {
+    fn persist_on(&self, _: Option<&rayon::ThreadPool>, _sink: &mut dyn SectionSink) -> std::io::Result<()> {
         Ok(())
     }
 

@@ -227,8 +227,12 @@ impl AnnIndex for GrowingIndex {
         self.index().scan(query, params, set, scratch, out)
     }
 
-    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
-        self.index().persist(sink)
+    fn persist_on(
+        &self,
+        pool: Option<&rayon::ThreadPool>,
+        sink: &mut dyn SectionSink,
+    ) -> std::io::Result<()> {
+        self.index().persist_on(pool, sink)
     }
 
     fn index_bytes(&self) -> u64 {

@@ -10,6 +10,7 @@
 
 use dvse_simd::{Level, dispatch};
 use dvse_types::{Metric, turn};
+use rayon::prelude::*;
 
 use super::coder::Encode;
 use super::{Coder, RowCodes};
@@ -33,8 +34,14 @@ const SLOPE_MAX: f32 = 2.0;
 const SCALAR8: u32 = 1;
 const RABITQ: u32 = 2;
 
-/// Rows coded between two offers ([`turn`]), and before they are handed to the sink.
+/// Rows a task codes, after it has offered the processor to others ([`turn`]).
 const ROWS_A_TURN: u32 = 32;
+
+/// Rows coded before they are handed to the sink.
+const ROWS_A_STEP: u32 = 4096;
+
+/// Rows summed by one task: sums of so many are added in order, so that the mean does not depend on threads.
+const ROWS_A_SUM: u32 = 4096;
 
 /// The header.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -54,35 +61,48 @@ struct Meta {
     reserved: [u32; 4],
 }
 
-/// Codes the first `rows` rows and writes them. Distances near a row grow with rank to the power of `slope`, 0 where that is
-/// not known.
-#[expect(clippy::too_many_arguments, reason = "facts of an index that has no type for them together")]
+/// What an index has its rows coded by.
+pub(crate) struct CodePlan {
+    pub(crate) codes: RowCodes,
+    pub(crate) metric: Metric,
+    pub(crate) seed: u64,
+    /// Distances near a row grow with rank to this power; 0 where that is not known.
+    pub(crate) slope: f32,
+    pub(crate) level: Level,
+}
+
+/// Codes the first `rows` rows, on the threads of `pool` where there is one, and writes them. The codes do not depend on
+/// the threads.
 pub(crate) fn write<V: VectorView>(
-    codes: RowCodes,
-    metric: Metric,
-    seed: u64,
-    slope: f32,
-    level: Level,
+    plan: &CodePlan,
     view: &V,
     rows: u32,
+    pool: Option<&rayon::ThreadPool>,
     sink: &mut dyn SectionSink,
 ) -> std::io::Result<()> {
     let dim = view.dim();
-    let center = if codes == RowCodes::Scalar8 { Vec::new() } else { mean_of(view, rows) };
-    let coder = Coder::new(codes, metric, dim, center, seed)
+    let center = if plan.codes == RowCodes::Scalar8 { Vec::new() } else { mean_of(view, rows, pool) };
+    let coder = Coder::new(plan.codes, plan.metric, dim, center, plan.seed)
         .ok_or_else(|| std::io::Error::other("there are no such codes"))?;
-    begin_rows(&coder, seed, slope, rows, sink)?;
+    begin_rows(&coder, plan.seed, plan.slope, rows, sink)?;
     let bytes = coder.row_bytes();
-    let mut scratch = EncodeScratch::default();
-    let mut buffer = vec![0_u8; bytes * ROWS_A_TURN as usize];
-    for first in (0..rows).step_by(ROWS_A_TURN as usize) {
-        turn::offer();
-        let count = (rows - first).min(ROWS_A_TURN) as usize;
-        for (out, row) in buffer.chunks_exact_mut(bytes).zip(first..).take(count) {
-            let vector = &view.row(row)[..dim];
-            dispatch(level, Encode { coder: &coder, vector, scratch: &mut scratch, out });
+    let mut buffer = vec![0_u8; bytes * rows.min(ROWS_A_STEP) as usize];
+    for first in (0..rows).step_by(ROWS_A_STEP as usize) {
+        let count = (rows - first).min(ROWS_A_STEP) as usize;
+        let task = |(task, out): (usize, &mut [u8])| {
+            let mut scratch = EncodeScratch::default();
+            turn::offer();
+            for (out, row) in out.chunks_exact_mut(bytes).zip(first + task as u32 * ROWS_A_TURN..) {
+                let vector = &view.row(row)[..dim];
+                dispatch(plan.level, Encode { coder: &coder, vector, scratch: &mut scratch, out });
+            }
+        };
+        let (step, part) = (&mut buffer[..count * bytes], bytes * ROWS_A_TURN as usize);
+        match pool {
+            Some(pool) => pool.install(|| step.par_chunks_mut(part).enumerate().for_each(task)),
+            None => step.chunks_mut(part).enumerate().for_each(task),
         }
-        sink.append(&buffer[..count * bytes])?;
+        sink.append(step)?;
     }
     Ok(())
 }
@@ -119,10 +139,25 @@ fn begin_rows(
 }
 
 /// The mean of the first rows.
-fn mean_of<V: VectorView>(view: &V, rows: u32) -> Vec<f32> {
+fn mean_of<V: VectorView>(view: &V, rows: u32, pool: Option<&rayon::ThreadPool>) -> Vec<f32> {
+    let sum = |first: u32| {
+        let mut sums = vec![0.0_f64; view.dim()];
+        for row in first..rows.min(first.saturating_add(ROWS_A_SUM)) {
+            if row.is_multiple_of(ROWS_A_TURN) {
+                turn::offer();
+            }
+            sums.iter_mut().zip(view.row(row)).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        sums
+    };
+    let firsts: Vec<u32> = (0..rows).step_by(ROWS_A_SUM as usize).collect();
+    let parts: Vec<Vec<f64>> = match pool {
+        Some(pool) => pool.install(|| firsts.par_iter().map(|first| sum(*first)).collect()),
+        None => firsts.iter().map(|first| sum(*first)).collect(),
+    };
     let mut sums = vec![0.0_f64; view.dim()];
-    for row in 0..rows {
-        sums.iter_mut().zip(view.row(row)).for_each(|(sum, value)| *sum += f64::from(*value));
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
     }
     let share = f64::from(rows.max(1)).recip();
     sums.into_iter().map(|sum| (sum * share) as f32).collect()

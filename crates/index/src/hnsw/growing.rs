@@ -13,6 +13,7 @@ use super::sections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::byte_rows::ByteRows;
 use crate::candidates::ROWS_MAX;
+use crate::coded::sections::CodePlan;
 use crate::computer::link_metric;
 use crate::graph::adjacency::{Adjacency, Entry};
 use crate::graph::growing::GrowingGraph;
@@ -407,7 +408,11 @@ impl AnnIndex for GrowingHnsw {
     }
 
     /// Writes the rows linked; link with `flush` first. No linking may go on meanwhile: a second linker waits.
-    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+    fn persist_on(
+        &self,
+        pool: Option<&rayon::ThreadPool>,
+        sink: &mut dyn SectionSink,
+    ) -> std::io::Result<()> {
         let linker = self.linker.lock();
         if linker.is_err() {
             return Err(std::io::Error::other(LinkError::Poisoned));
@@ -415,10 +420,11 @@ impl AnnIndex for GrowingHnsw {
         sections::write(&self.graph, self.metric, self.rows.dim(), &self.params, sink)?;
         let linked = self.graph.linked();
         if let Some(codes) = self.params.codes {
+            let slope = self.sketches.get().map_or(0.0, |sketches| sketches.tuning().slope);
+            let (metric, seed, level) = (self.metric, self.params.seed, self.level);
+            let plan = CodePlan { codes, metric, seed, slope, level };
             return with_rows!(&self.rows, rows => {
-                let (metric, seed, level) = (self.metric, self.params.seed, self.level);
-                let slope = self.sketches.get().map_or(0.0, |sketches| sketches.tuning().slope);
-                crate::coded::sections::write(codes, metric, seed, slope, level, rows, linked, sink)
+                crate::coded::sections::write(&plan, rows, linked, pool, sink)
             });
         }
         let Some(sketches) = self.sketches.get().filter(|_| linked > 0) else { return Ok(()) };

@@ -219,7 +219,7 @@ impl AnnIndex for SealedHnsw {
     }
 
     /// Copies the sections as they are.
-    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+    fn persist_on(&self, _: Option<&rayon::ThreadPool>, sink: &mut dyn SectionSink) -> std::io::Result<()> {
         self.sections.copy_to(sink)?;
         self.sketches.as_ref().map_or(Ok(()), |sketches| sketches.copy_to(sink))?;
         self.codes.as_deref().map_or(Ok(()), |codes| codes.copy_to(sink))?;

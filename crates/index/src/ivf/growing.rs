@@ -251,7 +251,7 @@ impl AnnIndex for GrowingIvf {
     }
 
     /// Writes the rows linked. No linking may go on meanwhile: a second linker waits.
-    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+    fn persist_on(&self, _: Option<&rayon::ThreadPool>, sink: &mut dyn SectionSink) -> std::io::Result<()> {
         let Ok(pending) = self.linker.lock() else {
             return Err(std::io::Error::other(LinkError::Poisoned));
         };

@@ -141,7 +141,7 @@ impl AnnIndex for SealedIvf {
     }
 
     /// Copies the sections as they are.
-    fn persist(&self, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+    fn persist_on(&self, _: Option<&rayon::ThreadPool>, sink: &mut dyn SectionSink) -> std::io::Result<()> {
         self.sections.copy_to(sink)
     }
 

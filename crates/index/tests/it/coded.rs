@@ -201,6 +201,29 @@ fn kept_again_it_is_the_same_and_others_can_tell() {
 }
 
 #[test]
+fn codes_are_the_same_on_any_number_of_threads() {
+    // More rows than are summed, and than are coded, at a time.
+    let (dim, n) = (12, 9_000);
+    let (values, _) = base_and_queries(n, dim, Metric::L2);
+    for codes in CODES {
+        let params = HnswParams { m: 4, ef_construction: 8, ..params(codes, false) };
+        let index = linked(&values, dim, Metric::L2, params);
+        let written = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut sections = MemorySections::new();
+            index.persist_on((threads > 0).then_some(&pool), &mut sections).unwrap();
+            let sections = sections.iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
+            sections.collect::<Vec<_>>()
+        };
+        let alone = written(0);
+        assert!(alone.iter().any(|(name, _)| name == "codes.rows"));
+        for threads in [1, 3] {
+            assert_eq!(written(threads), alone, "{codes:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn cut_and_missing_codes_are_named() {
     let (values, _) = base_and_queries(60, 5, Metric::L2);
     let sections = kept(&values, 5, Metric::L2, params(RowCodes::RaBitQ { bits: 2 }, true));

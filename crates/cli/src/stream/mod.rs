@@ -1,8 +1,9 @@
-//! Streams of records: `dvse produce`, `ingest`, `dead-letters` and `topics`.
+//! Streams of records: `dvse produce`, `ingest`, `rebuild`, `dead-letters` and `topics`.
 
 pub mod dead_letters;
 pub mod ingest;
 pub mod produce;
+pub mod rebuild;
 mod rest_sink;
 pub mod topics;
 

@@ -6,3 +6,4 @@ mod crash;
 mod embedded;
 mod memory_sink;
 mod pipeline;
+mod rebuild;

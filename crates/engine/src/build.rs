@@ -55,11 +55,12 @@ impl Fate {
 }
 
 impl GraphBuild {
-    /// Whether a field of the segment lacks an index, or has one that does not reach all rows or is not as asked.
+    /// Whether a field of the segment lacks an index, or has one that does not reach all rows, is not as asked, or is not
+    /// read from where it should be.
     pub(crate) fn is_due(segment: &SealedSegment, schema: &CollectionSchema) -> bool {
         segment.vector_fields().any(|(name, field)| {
             schema.vectors.get(name).is_some_and(|params| Fate::of(&field, &params.index) != Fate::Keep)
-        })
+        }) || !segment.is_placed(schema)
     }
 
     /// Begins; a field whose index is complete and as asked keeps it.
@@ -139,8 +140,9 @@ impl GraphBuild {
 
     /// Writes the indexes, those that stay included, and returns the segment with them.
     pub(crate) fn finish(&self, shard: &Shard, goal: Goal) -> Result<SealedSegment, MaintenanceError> {
+        let schema = &Arc::clone(&shard.view().state().schema);
         if self.graphs.is_empty() && self.dropped.is_empty() {
-            return Ok((*self.segment).clone());
+            return Ok(self.segment.placed(&*shard.dir, schema)?);
         }
         let mut graphs: Vec<(VectorName, &dyn AnnIndex)> =
             self.graphs.iter().map(|(name, graph)| (name.clone(), graph as &dyn AnnIndex)).collect();
@@ -153,11 +155,11 @@ impl GraphBuild {
             }
         }
         if graphs.is_empty() {
-            return Ok(self.segment.without_graphs());
+            return Ok(self.segment.without_graphs().placed(&*shard.dir, schema)?);
         }
         let version = next_number(&shard.numbers);
         write_graphs(&merge_dir(shard, goal), self.segment.id(), version, &graphs)?;
-        Ok(self.segment.with_graphs(&*shard.dir, version)?)
+        Ok(self.segment.with_graphs(&*shard.dir, version, schema)?)
     }
 }
 

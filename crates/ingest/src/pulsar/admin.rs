@@ -103,10 +103,8 @@ impl Admin {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, AdminError> {
-        let unreachable = |error: ureq::Error| AdminError::Unreachable {
-            base: self.base.clone(),
-            source: Box::new(error),
-        };
+        let unreachable =
+            |error: ureq::Error| AdminError::Unreachable { base: self.base.clone(), source: Box::new(error) };
         let mut request =
             Request::builder().method(method.clone()).uri(format!("{}/admin/v2/{path}", self.base));
         if let Some(token) = &self.token {

@@ -103,12 +103,8 @@ pub(super) fn acknowledge(consumer_id: u64, id: MessageIdData, request_id: u64) 
 }
 
 pub(super) fn seek(consumer_id: u64, id: MessageIdData, request_id: u64) -> Message {
-    let seek = proto::CommandSeek {
-        consumer_id,
-        request_id,
-        message_id: Some(id),
-        ..proto::CommandSeek::default()
-    };
+    let seek =
+        proto::CommandSeek { consumer_id, request_id, message_id: Some(id), ..proto::CommandSeek::default() };
     bare(BaseCommand { seek: Some(seek), ..of(Type::Seek) })
 }
 

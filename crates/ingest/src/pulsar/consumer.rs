@@ -87,10 +87,7 @@ impl Consumer {
         let Some(answer) = answer.get_last_message_id_response else { return Err(strange("for the newest")) };
         let acknowledged = answer.consumer_mark_delete_position.as_ref().map(Place::of_id);
         let nothing = Place { ledger: 0, entry: -1, index: 0 };
-        Ok(Ends {
-            last: newest(&answer.last_message_id),
-            acknowledged: acknowledged.unwrap_or(nothing),
-        })
+        Ok(Ends { last: newest(&answer.last_message_id), acknowledged: acknowledged.unwrap_or(nothing) })
     }
 
     /// Acknowledges everything up to an entry, and returns once the broker has heard it.
@@ -156,7 +153,8 @@ impl Consumer {
         let (Some(message), Some(payload)) = (command.message, payload) else { return Ok(Delivery::Other) };
         let place = Place { index: 0, ..Place::of_id(&message.message_id) };
         let bytes = payload.data.len() as u64;
-        self.mean_bytes = if self.mean_bytes == 0 { bytes } else { (7 * self.mean_bytes + bytes).div_ceil(8) };
+        self.mean_bytes =
+            if self.mean_bytes == 0 { bytes } else { (7 * self.mean_bytes + bytes).div_ceil(8) };
         let window = WINDOW_BYTES / self.mean_bytes.max(1);
         self.window = u32::try_from(window).unwrap_or(u32::MAX).clamp(4, WINDOW_MAX);
         self.permits -= i64::from(payload.metadata.num_messages_in_batch.unwrap_or(1));

@@ -35,13 +35,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 pub use self::admin::{Admin, AdminError};
-pub use self::plan::{Change, TopicsPlan};
-pub use self::trouble::Watch;
 use self::consumer::{Consumer, Reading};
+pub use self::plan::{Change, TopicsPlan};
 use self::producer::PulsarProducer;
 use self::pump::Pump;
 use self::sender::Sender;
 use self::source::PulsarSource;
+pub use self::trouble::Watch;
 use self::trouble::{Patience, Trouble};
 use self::walk::Walk;
 use self::wire::{Connection, Endpoint, address_of, strange};
@@ -207,10 +207,9 @@ impl PulsarLog {
         }
         self.there(topic, partition).await?;
         // Ledgers are never numbered anew in a cluster: no incarnation tells two topics of one name apart, their places do.
-        let stream: StreamName = format!("{topic}#pulsar").parse().map_err(|error| LogError::Settings {
-            topic: topic.clone(),
-            problem: format!("{error}"),
-        })?;
+        let stream: StreamName = format!("{topic}#pulsar")
+            .parse()
+            .map_err(|error| LogError::Settings { topic: topic.clone(), problem: format!("{error}") })?;
         let reading = self.reading(topic, partition, subscription);
         let opening = Pump::open(reading, topic.clone(), partition, self.patience.clone());
         let pump = joined(self.handle()?.spawn(opening)).await?;
@@ -269,16 +268,11 @@ impl PulsarLog {
 
     async fn settings(&self, topic: &TopicName) -> Result<Option<TopicSpec>, LogError> {
         let Some(partitions) = self.partitions(topic).await? else { return Ok(None) };
-        let bare = TopicSpec {
-            retention_ms: None,
-            backlog_bytes_max: None,
-            ..TopicSpec::raw_events(partitions)
-        };
+        let bare =
+            TopicSpec { retention_ms: None, backlog_bytes_max: None, ..TopicSpec::raw_events(partitions) };
         let Some(admin) = self.admin.clone() else { return Ok(Some(bare)) };
         let topic = topic.clone();
-        joined(self.handle()?.spawn_blocking(move || admin.settings(&topic, bare)))
-            .await
-            .map(Some)
+        joined(self.handle()?.spawn_blocking(move || admin.settings(&topic, bare))).await.map(Some)
     }
 
     async fn give_up(&self, topic: &TopicName, subscription: &str) -> Result<(), LogError> {
@@ -348,6 +342,14 @@ impl TopicLog for PulsarLog {
     }
 }
 
+/// Checks that a text is an address of brokers.
+///
+/// # Errors
+/// It is none, and how to write one.
+pub fn check_address(url: &str) -> Result<(), String> {
+    address_of(url).map(drop).map_err(|trouble| trouble.to_string())
+}
+
 /// The name Pulsar has for a partition.
 fn partition_topic(topic: &TopicName, partition: u32) -> String {
     format!("{topic}-partition-{partition}")
@@ -364,9 +366,8 @@ async fn joined<T>(task: JoinHandle<Result<T, LogError>>) -> Result<T, LogError>
     match task.await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(LogError::Unreachable {
-            url: "pulsar".to_owned(),
-            reason: "the log was closed".to_owned(),
-        }),
+        Err(_) => {
+            Err(LogError::Unreachable { url: "pulsar".to_owned(), reason: "the log was closed".to_owned() })
+        }
     }
 }

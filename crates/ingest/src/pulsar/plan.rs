@@ -154,10 +154,10 @@ impl Wanted {
         let quota = quota.get("destination_storage").cloned().unwrap_or_default();
         match self.spec.backlog_bytes_max {
             Some(bytes) => {
-                let wanted =
-                    json!({"limitSize": bytes, "limitTime": -1, "policy": "producer_request_hold"});
-                let is_as_wanted =
-                    ["limitSize", "limitTime", "policy"].iter().all(|name| quota.get(name) == wanted.get(name));
+                let wanted = json!({"limitSize": bytes, "limitTime": -1, "policy": "producer_request_hold"});
+                let is_as_wanted = ["limitSize", "limitTime", "policy"]
+                    .iter()
+                    .all(|name| quota.get(name) == wanted.get(name));
                 if !is_as_wanted {
                     let what = format!("producers held at {} MiB a partition", bytes >> 20);
                     change(what, Method::POST, quota_path(topic), Some(wanted));

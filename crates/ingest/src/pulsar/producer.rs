@@ -32,11 +32,7 @@ pub(super) struct PulsarProducer {
 }
 
 impl PulsarProducer {
-    pub(super) fn start(
-        sender: Sender,
-        walk: Walk,
-        runtime: &tokio::runtime::Handle,
-    ) -> PulsarProducer {
+    pub(super) fn start(sender: Sender, walk: Walk, runtime: &tokio::runtime::Handle) -> PulsarProducer {
         let (orders, inbox) = mpsc::channel(GROUPS);
         let (told, status) = watch::channel(Status::Well);
         let (bytes_max, subject) = (sender.record_bytes_max, sender.subject());

@@ -210,7 +210,8 @@ impl Pump {
             Delivery::Unreadable(place, problem) => {
                 let problem = format!("entry {}:{}: {problem}", place.ledger, place.entry);
                 let (topic, partition) = (self.topic.clone(), self.partition);
-                return self.stall(LogError::Damaged { topic, partition, what: "an entry", problem }, passing);
+                return self
+                    .stall(LogError::Damaged { topic, partition, what: "an entry", problem }, passing);
             }
             Delivery::Other => return,
         };
@@ -254,7 +255,8 @@ impl Pump {
         // The subscription holds everything behind what it has acknowledged.
         let is_held = after.is_some_and(|after| Place::of(after).reaches(self.ends.acknowledged));
         self.is_behind = self.is_durable() && !is_held;
-        let is_ahead = is_held && !self.has_delivered && self.ends.last.reaches(after.map_or(self.ends.last, Place::of));
+        let is_ahead =
+            is_held && !self.has_delivered && self.ends.last.reaches(after.map_or(self.ends.last, Place::of));
         self.after = after;
         if !(self.is_durable() && is_ahead) {
             self.consumer = None;

@@ -79,7 +79,8 @@ impl Connection {
         let answer = timeout(ANSWER_WAIT, connection.next()).await.map_err(|_| silent())??.command;
         match (answer.connected, answer.error) {
             (Some(connected), _) => {
-                if let Some(bytes) = connected.max_message_size.and_then(|bytes| usize::try_from(bytes).ok()) {
+                if let Some(bytes) = connected.max_message_size.and_then(|bytes| usize::try_from(bytes).ok())
+                {
                     connection.message_bytes_max = bytes;
                 }
                 Ok(connection)
@@ -97,7 +98,8 @@ impl Connection {
         let Some(topic) = topic else { return Ok(connection) };
         let mut is_authoritative = false;
         for _ in 0..REDIRECTS_MAX {
-            let asked = connection.request(|id| command::lookup(topic.to_owned(), is_authoritative, id)).await?;
+            let asked =
+                connection.request(|id| command::lookup(topic.to_owned(), is_authoritative, id)).await?;
             let Some(found) = asked.lookup_topic_response else { return Err(strange("a lookup")) };
             let kind = found.response.unwrap_or_default();
             if kind == proto::command_lookup_topic_response::LookupType::Failed as i32 {
@@ -253,9 +255,14 @@ mod tests {
         ] {
             assert_eq!(address_of(url).as_deref(), Ok(address));
         }
-        for url in
-            ["pulsar+ssl://h:1", "http://h", "pulsar://", "pulsar://h:x", "pulsar://h:99999", "pulsar://h/t/n"]
-        {
+        for url in [
+            "pulsar+ssl://h:1",
+            "http://h",
+            "pulsar://",
+            "pulsar://h:x",
+            "pulsar://h:99999",
+            "pulsar://h/t/n",
+        ] {
             assert!(address_of(url).unwrap_err().to_string().contains("pulsar://HOST:PORT"), "{url}");
         }
     }

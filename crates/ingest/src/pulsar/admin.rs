@@ -129,7 +129,9 @@ impl Admin {
             return Ok(serde_json::from_str(&text).unwrap_or_default());
         }
         let told: Value = serde_json::from_str(&text).unwrap_or_default();
-        let reason = told.get("reason").and_then(Value::as_str).unwrap_or(&text);
+        // Some refusals are pages, with the reason as their title.
+        let page = text.split_once("<title>").map_or(text.as_str(), |(_, title)| title);
+        let reason = told.get("reason").and_then(Value::as_str).unwrap_or(page);
         let reason: String = reason.lines().next().unwrap_or_default().chars().take(300).collect();
         match status {
             401 | 403 => Err(AdminError::Denied { base: self.base.clone(), reason }),

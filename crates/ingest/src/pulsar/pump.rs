@@ -58,8 +58,10 @@ pub(super) struct Pump {
     expected: Option<Place>,
     /// Whether this consumer was sent anything.
     has_delivered: bool,
-    /// The last places of entries with several records that are not acknowledged.
-    batches: VecDeque<Place>,
+    /// The last place of each entry that was passed on and is not acknowledged.
+    entries: VecDeque<Place>,
+    /// A place that was committed before its entry came: what is missing is acknowledged when it does.
+    owed: Option<Place>,
     generation: u64,
     /// Whether records were asked for, and whether an error stands before them.
     is_going: bool,
@@ -91,7 +93,8 @@ impl Pump {
             is_behind: false,
             expected: None,
             has_delivered: false,
-            batches: VecDeque::new(),
+            entries: VecDeque::new(),
+            owed: None,
             generation: 0,
             is_going: false,
             is_stalled: false,
@@ -180,7 +183,10 @@ impl Pump {
             match delivered {
                 Err(None) => break,
                 Err(Some(order)) => self.obey(order).await,
-                Ok(Ok(delivery)) => self.deliver(delivery, &passing),
+                Ok(Ok(delivery)) => {
+                    self.deliver(delivery, &passing);
+                    self.pay().await;
+                }
                 Ok(Err(_)) => self.consumer = None,
             }
             self.allow(&passing).await;
@@ -223,8 +229,11 @@ impl Pump {
             self.is_behind = self.is_durable();
             return self.stall(self.gone(place), passing);
         }
-        if let [_, .., last] = records.as_slice() {
-            self.batches.push_back(Place::of(last.position));
+        if let Some(last) = records.last()
+            && self.is_durable()
+            && self.entries.back().is_none_or(|before| *before < Place::of(last.position))
+        {
+            self.entries.push_back(Place::of(last.position));
         }
         for record in records {
             if Some(record.position) > self.after {
@@ -251,7 +260,7 @@ impl Pump {
     fn seek(&mut self, after: Option<Position>, generation: u64) {
         self.generation = generation;
         self.is_stalled = false;
-        self.batches.clear();
+        self.entries.clear();
         // The subscription holds everything behind what it has acknowledged.
         let is_held = after.is_some_and(|after| Place::of(after).reaches(self.ends.acknowledged));
         self.is_behind = self.is_durable() && !is_held;
@@ -266,11 +275,10 @@ impl Pump {
     /// Runs a request with whatever consumer there is, and again with the next one where that fails.
     async fn commit(&mut self, place: Place) -> Result<(), LogError> {
         // Only whole entries are acknowledged.
-        let is_whole = match self.batches.iter().find(|last| last.is_same_entry(place)) {
-            Some(last) => place.index >= last.index,
-            // One that was not read here may be a batch.
-            None => self.after.is_some_and(|after| Place::of(after).reaches(place)),
-        };
+        // One that was not read here may be a batch.
+        let read = self.entries.iter().find(|last| last.is_same_entry(place));
+        let is_whole = read.is_some_and(|last| place.index >= last.index);
+        self.owed = read.is_none().then_some(place);
         let place = if is_whole { place } else { place.entry_before() };
         if self.ends.acknowledged.reaches(place) || place.entry < 0 {
             return Ok(());
@@ -291,8 +299,17 @@ impl Pump {
             outage.after(trouble).await.map_err(|trouble| outage.error(trouble))?;
         }
         self.ends.acknowledged = place;
-        self.batches.retain(|last| !place.reaches(*last));
+        self.entries.retain(|last| !place.reaches(*last));
         Ok(())
+    }
+
+    async fn pay(&mut self) {
+        if let Some(place) = self.owed
+            && self.entries.iter().any(|last| last.is_same_entry(place))
+        {
+            // Whoever committed was answered; a broker that is away has it acknowledged with what comes later.
+            drop(self.commit(place).await);
+        }
     }
 
     async fn lag(&mut self) -> Result<Lag, LogError> {

@@ -76,7 +76,13 @@ impl Connection {
             message_bytes_max: MESSAGE_BYTES_MAX,
         };
         connection.send(command::connect(token, proxy_to)).await?;
-        let answer = timeout(ANSWER_WAIT, connection.next()).await.map_err(|_| silent())??.command;
+        let answer = timeout(ANSWER_WAIT, connection.next()).await.map_err(|_| silent())?;
+        let answer = match answer {
+            Ok(message) => message.command,
+            // What came is the beginning of no frame, such as an answer in HTTP.
+            Err(Trouble::Lost(text)) if text.contains("bytes remaining on stream") => return Err(no_pulsar()),
+            Err(trouble) => return Err(trouble),
+        };
         match (answer.connected, answer.error) {
             (Some(connected), _) => {
                 if let Some(bytes) = connected.max_message_size.and_then(|bytes| usize::try_from(bytes).ok())
@@ -86,7 +92,7 @@ impl Connection {
                 Ok(connection)
             }
             (None, Some(error)) => Err(Trouble::answered(error.error, &error.message)),
-            (None, None) => Err(Trouble::Refused("it does not speak Pulsar's protocol".to_owned())),
+            (None, None) => Err(no_pulsar()),
         }
     }
 
@@ -196,6 +202,10 @@ impl Connection {
             return Ok(message.command);
         }
     }
+}
+
+fn no_pulsar() -> Trouble {
+    Trouble::Refused("what is there does not speak Pulsar's protocol".to_owned())
 }
 
 fn silent() -> Trouble {

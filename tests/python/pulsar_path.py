@@ -150,8 +150,9 @@ def check_path(broker: Broker, folder: pathlib.Path) -> None:
             while "help" in (letters := dvse("dead-letters", "list", "--from", broker.url, "--format", "jsonl")) or not letters:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            best = rest.call("POST", "/collections/docs/points/query", {"query": {"text": words[0]}, "limit": 1})
-            assert best["points"][0]["id"] == 0, best
+            asked = ["query", words[0], "--collection", "docs", "--url", server.url, "--limit", "1", "--format", "jsonl"]
+            best = json.loads(dvse(*asked))
+            assert best["id"] == 0, best
             letter = json.loads(letters)
             assert letter["code"] == "text_not_embeddable" and '"id": 2' in letter["record"], letter
             sender.stdin.close()

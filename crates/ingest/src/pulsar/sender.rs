@@ -148,8 +148,9 @@ impl Sender {
     /// Everything up to a number is in the topic.
     fn confirm(&mut self, number: i64) {
         let Ok(number) = u64::try_from(number) else { return };
-        while let Some((_, record)) = self.unconfirmed.pop_front_if(|(first, _)| *first <= number) {
-            self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(record.payload.len());
+        while self.unconfirmed.front().is_some_and(|(first, _)| *first <= number) {
+            let bytes = self.unconfirmed.pop_front().map_or(0, |(_, record)| record.payload.len());
+            self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(bytes);
         }
         self.tell_flushes();
     }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pathlib
@@ -30,6 +31,11 @@ OPENED = [
     "java.management/sun.management",
 ]
 DRIVERS = "org.apache.pulsar.metadata.bookkeeper.PulsarMetadata"
+
+
+def ends_with_us() -> None:
+    """Has the process killed when the one that started it ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Broker:
@@ -72,7 +78,9 @@ class Broker:
         environment = os.environ | {"PULSAR_STANDALONE_USE_ZOOKEEPER": "1"}
         with open(self.folder / "broker.txt", "ab") as log:
             # ZooKeeper writes into the current folder.
-            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, preexec_fn=ends_with_us
+            )
 
     def start(self, deadline_s: float = 120.0) -> float:
         """Starts the process and returns the seconds until it was healthy."""

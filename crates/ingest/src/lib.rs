@@ -7,7 +7,8 @@
 //! In reading order:
 //!
 //! - [`TopicName`], [`TopicSpec`] and [`partition_of`]: what a topic is.
-//! - [`TopicLog`], [`Source`] and [`Producer`]: what a log offers. [`EmbeddedLog`] is the one that needs only a folder.
+//! - [`TopicLog`], [`Source`] and [`Producer`]: what a log offers. [`EmbeddedLog`] is the one that needs only a folder; with cargo
+//!   feature `pulsar`, `pulsar::PulsarLog` is a cluster of Apache Pulsar.
 //! - [`RawEvent`]: what a record has to be, or the [`Poison`] it is.
 //! - [`DeadLetter`] and [`IndexedEvent`]: what is written about a record that is poison, and about one that is committed.
 //! - [`Replay`]: a collection out of its events.
@@ -18,6 +19,8 @@ mod embedded;
 mod event;
 mod log;
 pub mod pipeline;
+#[cfg(feature = "pulsar")]
+pub mod pulsar;
 mod raw;
 mod raw_event;
 mod rebuild;

@@ -20,8 +20,8 @@ use crate::topic::TopicName;
 /// What is read at once.
 const RECORDS: usize = 1_024;
 const BYTES: usize = 8 << 20;
-/// How long a log may take to hand out a record that it has.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A log that has records hands some out, however long it takes; this is for one that has none.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// Changes of a partition of a stream, of any points, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,14 +81,6 @@ pub enum RebuildError {
         /// When the later history began.
         since_ms: u64,
     },
-    /// Records that were there are not handed out.
-    #[error("partition {partition} holds {records} more records, but hands out none")]
-    Silent {
-        /// The partition of the topic.
-        partition: u32,
-        /// How many.
-        records: u64,
-    },
 }
 
 impl From<LogError> for RebuildError {
@@ -97,7 +89,7 @@ impl From<LogError> for RebuildError {
     }
 }
 
-/// The events of one collection in one partition of the topic, as far as it reached when this was opened.
+/// The events of one collection in one partition of the topic.
 #[derive(Debug)]
 pub struct Replay {
     source: Box<dyn Source>,
@@ -131,7 +123,7 @@ impl Replay {
         Ok(Replay { source, partition, collection, since_ms, left, entry: 0, contents, places })
     }
 
-    /// How many records are still to be looked at, those of other collections among them.
+    /// About how many records are still to be looked at, those of other collections among them.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
@@ -142,13 +134,9 @@ impl Replay {
     /// # Errors
     /// See [`RebuildError`].
     pub async fn next(&mut self) -> Result<Option<Vec<Replayed>>, RebuildError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let records = usize::try_from(self.left).map_or(RECORDS, |left| left.min(RECORDS));
-        let records = self.source.read(ReadLimits { records, bytes: BYTES, wait: PATIENCE }).await?;
+        let records = self.source.read(ReadLimits { records: RECORDS, bytes: BYTES, wait: WAIT }).await?;
         if records.is_empty() {
-            return Err(RebuildError::Silent { partition: self.partition, records: self.left });
+            return Ok(None);
         }
         self.left = self.left.saturating_sub(records.len() as u64);
         let mut replayed: Vec<Replayed> = Vec::new();

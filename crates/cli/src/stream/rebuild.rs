@@ -28,7 +28,7 @@ use crate::stop::Stop;
                   dvse serve --data restored"
 )]
 pub struct RebuildArguments {
-    /// The log: file:DIR.
+    /// The log: file:DIR or pulsar://HOST:PORT.
     #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
     pub from: LogPlace,
     /// The collection, by the name it had.
@@ -228,7 +228,6 @@ fn rebuild_failure(error: RebuildError) -> Failure {
         RebuildError::Event { .. } | RebuildError::Field { .. } => {
             Failure::from(error).with_help("give the topic that `dvse ingest` writes: --topic NAME")
         }
-        RebuildError::Silent { .. } => Failure::from(error).with_help("look at the disk, or at the broker, and try again"),
     }
 }
 

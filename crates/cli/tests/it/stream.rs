@@ -115,9 +115,11 @@ fn topics_are_shown_before_they_are_made_and_made_once() {
 fn what_is_not_there_yet_is_said_and_a_log_that_is_taken_too() {
     let folder = tempfile::tempdir().unwrap();
     let log = at(&folder.path().join("log"));
-    let pulsar = dvse(&["produce", "--to", "pulsar://127.0.0.1:6650", "--file", "-"]);
+    // A build with Pulsar takes it for an address, and this is none.
+    let pulsar = dvse(&["produce", "--to", "pulsar://127.0.0.1:x", "--file", "-"]);
     assert_eq!(pulsar.code, Some(2));
-    assert!(pulsar.stderr.contains("no Apache Pulsar yet"), "{}", pulsar.stderr);
+    let says = if cfg!(feature = "pulsar") { "pulsar://HOST:PORT" } else { "--features pulsar" };
+    assert!(pulsar.stderr.contains(says), "{}", pulsar.stderr);
     let python = dvse(&["ingest", "--from", &log, "--collection", "c", "--embedder", "python:m:f"]);
     assert!(python.stderr.contains("no such models yet"), "{}", python.stderr);
     assert!(dvse(&["dead-letters", "list", "--from", &log]).failed().contains("there is no log"));

@@ -20,10 +20,10 @@ const SEGMENTS_MAX: usize = 4;
 /// graph is taken over, a tenth at a time costs no more than a fifth did when it was linked afresh.
 const DEAD_PERCENT_MAX: u64 = 10;
 
-/// The same for segments of up to [`OFTEN_ROWS_MAX`] rows. As a collection is rewritten, so many rows as died wait in a growing
-/// segment, and a query pays for that one by its rows, up to about a thousand; a small segment is written anew in a moment,
-/// and its share of the query is worth it.
-const DEAD_PERCENT_MAX_OFTEN: u64 = 3;
+/// The same for segments of so many rows at most. As a collection is rewritten, so many rows as died wait in a growing
+/// segment, and a query pays for that one: by its rows, up to about a thousand, and once for there being one. A small segment is
+/// written anew in a moment, and its share of the query is worth it.
+const DEAD_PERCENT_MAX_OFTEN: [(u64, u64); 2] = [(64 << 10, 1), (OFTEN_ROWS_MAX, 3)];
 
 /// Rows up to which a segment is written anew often, and dead rows that are too few to care about.
 const OFTEN_ROWS_MAX: u64 = 256 << 10;
@@ -102,8 +102,8 @@ pub(crate) fn is_dying(live: &LiveRows) -> bool {
 
 fn too_many_dead(live: u64, dead: u64) -> bool {
     let rows = live + dead;
-    let often = rows <= OFTEN_ROWS_MAX && dead >= OFTEN_DEAD_MIN;
-    dead * 100 > rows * if often { DEAD_PERCENT_MAX_OFTEN } else { DEAD_PERCENT_MAX }
+    let often = DEAD_PERCENT_MAX_OFTEN.iter().find(|(most, _)| rows <= *most && dead >= OFTEN_DEAD_MIN);
+    dead * 100 > rows * often.map_or(DEAD_PERCENT_MAX, |(_, percent)| *percent)
 }
 
 fn pick(mut candidates: Vec<Candidate>, settle: bool, small_bytes: u64) -> Option<MergePick> {
@@ -188,8 +188,11 @@ mod tests {
         check(&[(1000, 0)], true, None);
         check(&[(1000, 110)], false, None);
         check(&[(1000, 112)], false, Some(&[0]));
-        check(&[(9_700, 300)], false, None);
-        check(&[(9_690, 310)], false, Some(&[0]));
+        check(&[(12_000, 127)], false, None);
+        check(&[(20_000, 200)], false, None);
+        check(&[(20_000, 203)], false, Some(&[0]));
+        check(&[(100_000, 3_000)], false, None);
+        check(&[(100_000, 3_100)], false, Some(&[0]));
         check(&[(1_000_000, 110_000)], false, None);
         check(&[(1_000_000, 112_000)], false, Some(&[0]));
         check(&[(0, 10)], false, Some(&[0]));

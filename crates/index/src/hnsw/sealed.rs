@@ -10,7 +10,7 @@ use super::sections::{GraphSections, SealedGraph};
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
 use crate::byte_rows::{ByteRows, RowCopies};
 use crate::coded::sections::CodedRows;
-use crate::graph::adjacency::Adjacency;
+use crate::graph::adjacency::{Adjacency, EMPTY};
 use crate::graph::beam_search::Traversal;
 use crate::graph::reach::count_reachable;
 use crate::half_rows::HalfRows;
@@ -132,6 +132,14 @@ impl SealedHnsw {
     #[must_use]
     pub fn reachable(&self) -> u32 {
         count_reachable(&self.sections.graph())
+    }
+
+    /// Neighbours a row has on layer 0, in the mean.
+    #[must_use]
+    pub fn mean_degree(&self) -> f64 {
+        let (graph, rows) = (self.sections.graph(), self.covered());
+        let degree = |row| graph.slots(0, row).iter().filter(|id| **id != EMPTY).count();
+        (0..rows).map(degree).sum::<usize>() as f64 / f64::from(rows.max(1))
     }
 }
 

@@ -135,15 +135,14 @@ pub struct IndexArguments {
     /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
     #[arg(long, value_name = "NAME")]
     pub quantize: Option<QuantizationName>,
-    /// What the points that a walk found are compared by: f32, or f16, which spares reading most whole vectors and gives the
-    /// same answer.
+    /// Compare found points by f32, or by f16 first (same answer).
     #[arg(long, value_name = "NAME", value_parser = parse_rerank)]
     pub rerank: Option<Rerank>,
-    /// Leave the vectors on the disk: the system reads single ones as they are asked for.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::value_parser!(bool))]
+    /// Read vectors from disk one by one, for when memory is short.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_parser = clap::value_parser!(bool))]
     pub on_disk: Option<bool>,
-    /// Leave links, codes and f16 rows of a graph on the disk too.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::value_parser!(bool))]
+    /// Links, codes and f16 rows likewise.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_parser = clap::value_parser!(bool))]
     pub index_on_disk: Option<bool>,
     /// Inverted lists; 0 for about √n.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]

@@ -20,8 +20,7 @@ use crate::progress::Board;
 /// What to measure on which files.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "--set takes m, ef_construction, full_scan_rows for graphs; lists, values_per_code, nprobe, rerank,\n\
-                  full_scan_rows for ivf_pq. The fastest of --repeat times counts, after a warm-up.\n\n\
+    after_help = "--set takes m, ef_construction, full_scan_rows; of ivf_pq lists, values_per_code, nprobe, rerank.\n\
                   Example: dvse bench ann --base base.npy --queries queries.npy --metric cosine --set m=16,32"
 )]
 pub struct AnnArguments {
@@ -37,10 +36,10 @@ pub struct AnnArguments {
     /// Parameters of the index: one is built for each combination.
     #[arg(long, value_name = "KEY=N,N,...")]
     pub set: Vec<String>,
-    /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
+    /// What walks over a graph read: sketch, sq8, rabitq:BITS or none.
     #[arg(long, value_name = "NAME", default_value = "sketch")]
     pub quantize: QuantizationName,
-    /// What the points that a walk found are compared by: f32 or f16.
+    /// Compare found points by f32, or by f16 first.
     #[arg(long, value_name = "NAME", default_value = "f32", value_parser = parse_rerank)]
     pub rerank: Rerank,
     /// Leave the vectors on the disk.
@@ -81,7 +80,7 @@ pub struct RunArguments {
     /// Threads that build [default: all cores].
     #[arg(long, value_name = "N", default_value_t = machine::cores(), hide_default_value = true, value_parser = parse_threads)]
     pub build_threads: usize,
-    /// How often to measure each setting.
+    /// How often to measure each setting, after a warm-up; the fastest counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub repeat: u32,
     /// The instruction set, such as avx2 [default: the best].

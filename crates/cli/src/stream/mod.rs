@@ -2,6 +2,7 @@
 
 pub mod dead_letters;
 pub mod ingest;
+mod model;
 pub mod produce;
 mod rest_sink;
 pub mod topics;

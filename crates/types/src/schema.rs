@@ -23,7 +23,8 @@ pub struct VectorParams {
     pub metric: Metric,
     /// How the field is indexed.
     pub index: IndexSpec,
-    /// The name of the model whose vectors these are, where text is to be embedded by the server.
+    /// The model whose vectors these are: its name, `name@revision` or `name@revision#hash`. What embeds text for this field has to be
+    /// that model.
     pub model: Option<String>,
 }
 

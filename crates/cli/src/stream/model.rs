@@ -132,7 +132,7 @@ pub struct TextModel(pub Arc<dyn dvse_embed::Embedder>);
 
 impl TextModel {
     /// Embeds texts; where the model fails for all together, half of them and then the other half, down to the one that it fails for
-    /// alone. That one is at fault if the model still embeds a plain text.
+    /// alone. That one is at fault if the model then embeds a plain text, and fails for this one again.
     fn embed_parts(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
         let error = match self.0.embed(texts) {
             Ok(rows) => return Ok(rows.chunks(self.0.model().dim).map(<[f32]>::to_vec).collect()),
@@ -157,9 +157,16 @@ impl TextModel {
             })?);
             return Ok(rows);
         }
-        match self.0.embed(&[PROBE_TEXT]) {
-            Ok(_) => Err(EmbedFailure::Text { index: 0, reason: error.to_string() }),
-            Err(worse) => Err(EmbedFailure::Model(worse.to_string())),
+        if let Err(worse) = self.0.embed(&[PROBE_TEXT]) {
+            return Err(EmbedFailure::Model(worse.to_string()));
+        }
+        // The model may have become well between the two calls.
+        match self.0.embed(texts) {
+            Ok(row) => Ok(vec![row]),
+            Err(EmbedError::Model(error)) if !error.may_be_of_the_texts() => {
+                Err(EmbedFailure::Model(error.to_string()))
+            }
+            Err(error) => Err(EmbedFailure::Text { index: 0, reason: error.to_string() }),
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dvse_embed::{ModelError, ModelIdentity};
@@ -29,10 +30,13 @@ impl dvse_embed::Embedder for Moody {
     }
 }
 
+fn identity() -> ModelIdentity {
+    ModelIdentity { name: "m".into(), revision: "1".into(), dim: 1, hash: "h".into() }
+}
+
 fn embed(texts: &str) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
-    let identity = ModelIdentity { name: "m".into(), revision: "1".into(), dim: 1, hash: "h".into() };
     let texts: Vec<&str> = texts.split(' ').collect();
-    TextModel(Arc::new(Moody { identity })).embed(&texts)
+    TextModel(Arc::new(Moody { identity: identity() })).embed(&texts)
 }
 
 #[test]
@@ -64,6 +68,36 @@ fn a_model_that_is_not_well_condemns_no_text() {
     assert!(matches!(embed("broken a"), Err(EmbedFailure::Model(_))));
 }
 
+/// As after a moment without memory: the calls with these numbers, from 1, fail.
+struct Fails(ModelIdentity, Vec<usize>, AtomicUsize);
+
+impl dvse_embed::Embedder for Fails {
+    fn model(&self) -> &ModelIdentity {
+        &self.0
+    }
+
+    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<f32>, EmbedError> {
+        if self.1.contains(&(self.2.fetch_add(1, Ordering::Relaxed) + 1)) {
+            return Err(ModelError::NotContiguous.into());
+        }
+        Ok(vec![1.0; texts.len()])
+    }
+}
+
+#[test]
+fn a_model_that_becomes_well_again_condemns_no_text() {
+    for (fails, rows) in [(vec![1], true), (vec![1, 2], true), (vec![1, 2, 3], false)] {
+        let model = Fails(identity(), fails.clone(), AtomicUsize::new(0));
+        let ended = TextModel(Arc::new(model)).embed(&["a", "b"]);
+        match ended {
+            Ok(vectors) => assert!(rows && vectors == vec![vec![1.0]; 2], "{fails:?}"),
+            Err(failure) => {
+                assert!(!rows && matches!(failure, EmbedFailure::Model(_)), "{fails:?}: {failure}")
+            }
+        }
+    }
+}
+
 /// Nothing works, not even with a plain text.
 #[test]
 fn a_model_that_fails_for_plain_texts_too_condemns_no_text() {
@@ -76,8 +110,7 @@ fn a_model_that_fails_for_plain_texts_too_condemns_no_text() {
             Err(ModelError::NotContiguous.into())
         }
     }
-    let identity = ModelIdentity { name: "m".into(), revision: "1".into(), dim: 1, hash: "h".into() };
-    let failure = TextModel(Arc::new(Dead(identity))).embed(&["a", "b"]).unwrap_err();
+    let failure = TextModel(Arc::new(Dead(identity()))).embed(&["a", "b"]).unwrap_err();
     assert!(matches!(failure, EmbedFailure::Model(_)), "{failure}");
 }
 

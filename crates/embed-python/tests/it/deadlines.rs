@@ -80,6 +80,26 @@ fn a_model_that_hangs_in_c_is_reported_until_it_comes_back() {
 }
 
 #[test]
+fn a_model_that_keeps_python_to_itself_holds_up_no_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Functions of a `PyDLL` are called without letting go of Python's lock.
+    let source = format!(
+        "import ctypes, numpy, os\npipe = os.open({pipe:?}, os.O_RDWR)\nbyte = ctypes.create_string_buffer(1)\n\
+         def embed(texts):\n    if texts == ['hang']:\n        ctypes.PyDLL(None).read(pipe, byte, 1)\n    \
+         return numpy.ones((len(texts), 2), dtype='float32')\n"
+    );
+    let module = Module::new("keeps_the_lock", &source);
+    let model = load(&module);
+    assert_eq!(model.embed(&["hang"]), Err(ModelError::Late { timeout: TIMEOUT, texts: 1 }.into()));
+    let error = model.embed(&["text"]).unwrap_err();
+    assert!(matches!(error, EmbedError::Model(ModelError::Busy { .. })), "{error}");
+    OpenOptions::new().write(true).open(&pipe).unwrap().write_all(b"!").unwrap();
+    assert_eq!(answer(&model, "text"), [1.0, 1.0]);
+}
+
+#[test]
 fn an_interrupt_that_comes_too_late_strikes_nobody() {
     // Each call ends about when it is given up.
     let source = "

@@ -1,15 +1,18 @@
-"""Kills a real `dvse ingest` and a real `dvse serve` at random moments while records stream in, and checks the promise:
+"""Kills a real `dvse ingest` and a real `dvse serve`, and with `--source pulsar` a real broker, at random moments while records
+stream in, and checks the promise:
 
 the collection equals what was sent (nothing lost, nothing twice, the last value of each point), `vector-indexed` tells each
 commit once after de-duplication by log position, and the dead letters are exactly the records that are poison.
 
     python tests/python/ingest_crash.py --rounds 100 --seed 1
+    DVSE_PULSAR_JARS=$(.ci/pulsar-jars) python tests/python/ingest_crash.py --source pulsar --rounds 100 --broker-every 25
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import math
 import os
@@ -20,6 +23,7 @@ import subprocess
 import tempfile
 import time
 
+import logs
 import topics
 from rest import Rest
 from server import BINARY, Server
@@ -76,10 +80,9 @@ class Sent:
 
 
 class Ingest:
-    def __init__(self, folder: pathlib.Path, url: str):
-        self.log = folder / "log"
+    def __init__(self, folder: pathlib.Path, place: str, url: str):
         self.text = folder / "ingest.txt"
-        self.command = [str(BINARY), "ingest", "--from", f"file:{self.log}", "--url", url, "--collection", "c", "--batch", "64"]
+        self.command = [str(BINARY), "ingest", "--from", place, "--url", url, "--collection", "c", "--batch", "64"]
         self.process: subprocess.Popen | None = None
 
     def spawn(self, *more: str) -> None:
@@ -103,7 +106,7 @@ def close(one, other) -> bool:
     return len(one) == len(other) and all(abs(a - b) < 1e-5 for a, b in zip(one, other))
 
 
-def check(rest: Rest, log: pathlib.Path, sent: Sent) -> str:
+def check(rest: Rest, log: logs.Folder | logs.Cluster, sent: Sent) -> str:
     points = {}
     offset = None
     while True:
@@ -121,7 +124,7 @@ def check(rest: Rest, log: pathlib.Path, sent: Sent) -> str:
             assert close(found["vector"], unit(vector)), f"the vector of point {point_id} is another one"
 
     events, twice = {}, 0
-    for record in topics.records(log, "vector-indexed"):
+    for record in log.records("vector-indexed"):
         event = topics.event(record.payload) | {"commit_ts": 0}
         identity = (event["log_position"], event["ordinal"])
         older = events.setdefault(identity, event)
@@ -145,7 +148,7 @@ def check(rest: Rest, log: pathlib.Path, sent: Sent) -> str:
         assert close(unit(event["embedding"]), points[point_id]["vector"]), f"events of point {point_id}"
 
     listed = subprocess.run(
-        [str(BINARY), "dead-letters", "list", "--from", f"file:{log}", "--format", "jsonl", "--all"],
+        [str(BINARY), "dead-letters", "list", "--from", log.place, "--format", "jsonl", "--all"],
         capture_output=True,
         check=True,
     )
@@ -155,8 +158,11 @@ def check(rest: Rest, log: pathlib.Path, sent: Sent) -> str:
     marks = rest.call("GET", "/collections/c/sources")
     there = {(mark["partition"], int(mark["position"])) for mark in marks if mark["position"]}
     last: dict[int, int] = {}
-    for record in topics.records(log, "raw-events"):
+    raw = 0
+    for record in log.records("raw-events"):
         last[record.partition] = record.position
+        raw += 1
+    assert raw == sent.count, f"the log has {raw} records, sent were {sent.count}"
     assert there == set(last.items()), f"marks {there}, records {last}"
     return f"{len(points)} points, {len(events)} events ({twice} of them twice), {len(dead)} dead letters"
 
@@ -165,23 +171,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--source", choices=["file", "pulsar"], default="file")
+    parser.add_argument("--broker-every", type=int, default=10, help="kill the broker once in so many rounds")
     arguments = parser.parse_args()
-    print(f"ingest crash test: {arguments.rounds} rounds, seed {arguments.seed}", flush=True)
+    print(f"ingest crash test on {arguments.source}: {arguments.rounds} rounds, seed {arguments.seed}", flush=True)
     moments = random.Random(arguments.seed)
     sent = Sent(arguments.seed)
-    kills = {"ingest": 0, "serve": 0}
-    with tempfile.TemporaryDirectory(prefix="dvse-ingest-crash-") as name:
+    kills = {"ingest": 0, "serve": 0, "broker": 0}
+    with tempfile.TemporaryDirectory(prefix="dvse-ingest-crash-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
+        log = stack.enter_context(logs.opened(arguments.source, folder))
         server = Server(folder, {"storage.growing_rows_max": "1000"})
-        ingest = Ingest(folder, server.url)
+        ingest = Ingest(folder, log.place, server.url)
         produce = subprocess.Popen(
-            [str(BINARY), "produce", "--to", f"file:{ingest.log}", "--file", "-", "--quiet"], stdin=subprocess.PIPE
+            [str(BINARY), "produce", "--to", log.place, "--file", "-", "--quiet"], stdin=subprocess.PIPE
         )
         try:
             # The pipeline starts before its server is there.
             ingest.spawn()
             server.start()
-            for _ in range(arguments.rounds):
+            for number in range(arguments.rounds):
                 until = time.monotonic() + moments.uniform(0.02, 0.6)
                 while time.monotonic() < until:
                     for _ in range(moments.randrange(1, 40)):
@@ -189,6 +198,12 @@ def main() -> None:
                     produce.stdin.flush()
                     time.sleep(moments.uniform(0.0, 0.01))
                 who = moments.random()
+                if log.broker and number % arguments.broker_every == arguments.broker_every // 2:
+                    # While records are under way, and `ingest` and `produce` go on waiting.
+                    log.broker.kill()
+                    kills["broker"] += 1
+                    time.sleep(moments.uniform(0.0, 1.0))
+                    log.broker.start()
                 if who < 0.7:
                     ingest.kill()
                     kills["ingest"] += 1
@@ -210,7 +225,7 @@ def main() -> None:
             ingest.spawn("--until-empty")
             assert ingest.process.wait(timeout=300) == 0, ingest.told()
             try:
-                told = check(Rest(server.port), ingest.log, sent)
+                told = check(Rest(server.port), log, sent)
             except AssertionError:
                 print(f"seed {arguments.seed}; ingest's log ends:\n{ingest.told()}\nthe server's:\n{server.log_text()}")
                 if "DVSE_KEEP" in os.environ:
@@ -223,7 +238,8 @@ def main() -> None:
                 if process and process.poll() is None:
                     process.kill()
                     process.wait()
-    print(f"{kills['ingest']} kills of ingest, {kills['serve']} of serve, {sent.count} records sent; {told}")
+    killed = f"{kills['ingest']} kills of ingest, {kills['serve']} of serve, {kills['broker']} of the broker"
+    print(f"{killed}, {sent.count} records sent; {told}")
     print("1 passed, 0 failed")
 
 

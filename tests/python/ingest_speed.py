@@ -1,10 +1,12 @@
 """Measures the way from `dvse produce` to a collection: records a second, and the time from a record's line to its point.
 
     DVSE_BIN=target/release/dvse python tests/python/ingest_speed.py
+    DVSE_PULSAR_JARS=$(.ci/pulsar-jars) DVSE_BIN=… python tests/python/ingest_speed.py --source pulsar
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import pathlib
 import random
@@ -14,6 +16,7 @@ import time
 
 import numpy as np
 
+import logs
 from rest import Rest
 from server import BINARY, Server
 
@@ -29,10 +32,17 @@ def record(number: int, chooser: random.Random) -> bytes:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", choices=["file", "pulsar"], default="file")
+    arguments = parser.parse_args()
     chooser = random.Random(1)
-    with tempfile.TemporaryDirectory(prefix="dvse-ingest-speed-") as name, Server(pathlib.Path(name)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="dvse-ingest-speed-") as name,
+        logs.opened(arguments.source, pathlib.Path(name)) as opened,
+        Server(pathlib.Path(name)) as server,
+    ):
         server.start()
-        log, lines = f"file:{name}/log", pathlib.Path(name) / "records.jsonl"
+        log, lines = opened.place, pathlib.Path(name) / "records.jsonl"
         lines.write_bytes(b"".join(record(number, chooser) for number in range(RECORDS)))
         produce = [str(BINARY), "produce", "--quiet", "--to", log, "--file"]
         ingest = [str(BINARY), "ingest", "--quiet", "--from", log, "--url", server.url, "--collection", "c"]

@@ -90,6 +90,31 @@ def test_collection_life(client, distance):
     assert not client.delete_collection(NAME)
 
 
+def test_placement_is_kept_and_changed(client):
+    """`on_disk` comes back as it was asked for, and answers are the same wherever the parts are."""
+    vectors = models.VectorParams(size=DIM, distance=models.Distance.COSINE, on_disk=True)
+    hnsw = models.HnswConfigDiff(on_disk=True)
+    scalar = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=False))
+    client.create_collection(NAME, vectors_config=vectors, hnsw_config=hnsw, quantization_config=scalar)
+    config = client.get_collection(NAME).config
+    assert config.params.vectors == vectors and config.hnsw_config.on_disk is True
+    assert config.quantization_config == scalar
+    client.upload_collection(NAME, VECTORS, ids=range(COUNT), wait=True)
+
+    def nearest() -> list[int]:
+        return [point.id for point in client.query_points(NAME, VECTORS[7].tolist(), limit=10).points]
+
+    before = nearest()
+    changed = {"": models.VectorParamsDiff(on_disk=False)}
+    assert client.update_collection(NAME, vectors_config=changed, hnsw_config=models.HnswConfigDiff(on_disk=False))
+    config = client.get_collection(NAME).config
+    assert not config.params.vectors.on_disk and not config.hnsw_config.on_disk
+    assert config.quantization_config.scalar.always_ram is True
+    assert nearest() == before and before[0] == 7
+    with pytest.raises(UnexpectedResponse, match="hnsw_config.on_disk"):
+        client.update_collection(NAME, quantization_config=scalar)
+
+
 def test_errors_read_as_applications_expect(client):
     config = models.VectorParams(size=4, distance=models.Distance.DOT)
     for action in (

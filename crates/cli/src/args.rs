@@ -14,6 +14,7 @@ use crate::serve::ServeArguments;
 use crate::stream::dead_letters::DeadLettersArguments;
 use crate::stream::ingest::IngestArguments;
 use crate::stream::produce::ProduceArguments;
+use crate::stream::rebuild::RebuildArguments;
 use crate::stream::topics::TopicsArguments;
 
 /// A vector search engine: one binary to serve, fill, ask and measure.
@@ -26,8 +27,7 @@ use crate::stream::topics::TopicsArguments;
     arg_required_else_help = true,
     after_help = "Every flag --some-flag can also be set as DVSE_SOME_FLAG in the environment; settings of the\n\
                   server are DVSE__SECTION__KEY there and [section] key in its file (dvse config show).\n\n\
-                  Example:\n  dvse demo                                 # a dictionary to ask, in under a minute\n  \
-                  dvse query \"a small boat moved with a paddle\""
+                  Example:\n  dvse demo        # a dictionary, in under a minute; ask: dvse query \"a small boat with a paddle\""
 )]
 pub struct Arguments {
     /// What to do.
@@ -52,6 +52,8 @@ pub enum Command {
     Produce(ProduceArguments),
     /// Bring the records of a topic into a collection, each once.
     Ingest(IngestArguments),
+    /// Make a collection anew from the events of its changes.
+    Rebuild(RebuildArguments),
     /// List the records that nothing could be made of, or send them again.
     DeadLetters(DeadLettersArguments),
     /// Make and list the topics of a log.

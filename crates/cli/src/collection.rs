@@ -1,7 +1,7 @@
 //! `dvse collection`: list, describe, create and delete collections.
 
 use clap::{Subcommand, ValueEnum};
-use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec};
+use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec, Rerank};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, Connection, segment};
@@ -135,6 +135,16 @@ pub struct IndexArguments {
     /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
     #[arg(long, value_name = "NAME")]
     pub quantize: Option<QuantizationName>,
+    /// What the points that a walk found are compared by: f32, or f16, which spares reading most whole vectors and gives the
+    /// same answer.
+    #[arg(long, value_name = "NAME", value_parser = parse_rerank)]
+    pub rerank: Option<Rerank>,
+    /// Leave the vectors on the disk: the system reads single ones as they are asked for.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::value_parser!(bool))]
+    pub on_disk: Option<bool>,
+    /// Leave links, codes and f16 rows of a graph on the disk too.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::value_parser!(bool))]
+    pub index_on_disk: Option<bool>,
     /// Inverted lists; 0 for about √n.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
     pub lists: Option<u32>,
@@ -146,15 +156,20 @@ pub struct IndexArguments {
 impl IndexArguments {
     /// The parts of a request body that these are.
     fn parts(&self) -> Vec<(&'static str, Value)> {
-        let object = |pairs: &[(&str, Option<u32>)]| -> Map<String, Value> {
-            pairs.iter().filter_map(|(key, value)| Some(((*key).to_owned(), json!((*value)?)))).collect()
+        let object = |pairs: [(&str, Option<Value>); 3]| -> Map<String, Value> {
+            pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
         };
-        let mut parts = vec![
-            ("hnsw_config", object(&[("m", self.m), ("ef_construct", self.ef_construct)])),
-            ("ivf_pq_config", object(&[("lists", self.lists), ("nprobe", self.nprobe)])),
+        let number = |value: Option<u32>| value.map(Value::from);
+        let graph = [
+            ("m", number(self.m)),
+            ("ef_construct", number(self.ef_construct)),
+            ("on_disk", self.index_on_disk.map(Value::from)),
         ];
+        let lists = [("lists", number(self.lists)), ("nprobe", number(self.nprobe)), ("", None)];
+        let mut parts = vec![("hnsw_config", object(graph)), ("ivf_pq_config", object(lists))];
         parts.retain(|(_, part)| !part.is_empty());
         let mut parts: Vec<_> = parts.into_iter().map(|(key, part)| (key, Value::Object(part))).collect();
+        parts.extend(self.rerank.map(|rerank| ("rerank", json!(rerank.name()))));
         parts.extend(self.quantize.map(|quantization| {
             let part = match quantization.0 {
                 dvse_types::Quantization::None => json!({"none": {}}),
@@ -166,6 +181,14 @@ impl IndexArguments {
         }));
         parts
     }
+}
+
+/// Reads what candidates are compared by.
+///
+/// # Errors
+/// There is no such thing.
+pub fn parse_rerank(text: &str) -> std::result::Result<Rerank, String> {
+    Rerank::from_name(text).ok_or_else(|| "it must be f32 or f16".to_owned())
 }
 
 /// What a search in a graph reads of a point.
@@ -356,6 +379,9 @@ fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
     for (key, part) in arguments.params.parts() {
         body["vectors"][key] = part;
     }
+    if let Some(on_disk) = arguments.params.on_disk {
+        body["vectors"]["on_disk"] = json!(on_disk);
+    }
     client.put(&path, &body)?;
     for (field, kind) in fields {
         client
@@ -375,22 +401,43 @@ fn update(arguments: &UpdateArguments, output: &Output) -> Result<()> {
     if let Some(kind) = arguments.index {
         parts.insert("index".to_owned(), json!(kind.spec().name()));
     }
-    if parts.is_empty() {
+    let on_disk = arguments.params.on_disk;
+    if parts.is_empty() && on_disk.is_none() {
         return Err(Failure::new("nothing is to be changed")
-            .with_help("name an --index, or a parameter such as --m or --nprobe"));
+            .with_help("name an --index, or a parameter such as --m, --nprobe or --on-disk"));
     }
-    let body = match &arguments.vector {
-        Some(name) => json!({"vectors": {(name.as_str()): parts}}),
-        None => Value::Object(parts),
-    };
     let client = Client::new(&arguments.connection)?;
     let path = format!("/collections/{}", segment(&arguments.name));
+    let body = match (&arguments.vector, on_disk) {
+        (Some(name), _) => {
+            parts.extend(on_disk.map(|on_disk| ("on_disk".to_owned(), json!(on_disk))));
+            json!({"vectors": {(name.as_str()): parts}})
+        }
+        (None, None) => Value::Object(parts),
+        (None, Some(on_disk)) => {
+            // Where vectors are kept is said of each field.
+            let fields = vector_names(&client.get(&path)?).into_iter();
+            let fields: Map<String, Value> = fields.map(|name| (name, json!({"on_disk": on_disk}))).collect();
+            parts.insert("vectors".to_owned(), Value::Object(fields));
+            Value::Object(parts)
+        }
+    };
     client.patch(&path, &body)?;
     let found = client.get(&path)?;
     let left = found.get("segments_to_rebuild").and_then(Value::as_u64).unwrap_or(0);
     let more =
         if left > 0 { format!("; {left} segments are still to be indexed anew") } else { String::new() };
     output.line(format!("changed {}{more}", arguments.name))
+}
+
+/// The names of the vector fields of a collection as it is shown.
+fn vector_names(found: &Value) -> Vec<String> {
+    match found.pointer("/config/params/vectors") {
+        // A field may be called `size`; then it is an object.
+        Some(Value::Object(unnamed)) if unnamed.get("size").is_some_and(Value::is_u64) => vec![String::new()],
+        Some(Value::Object(named)) => named.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn parse_index(text: &str) -> Result<(&str, &str)> {
@@ -420,6 +467,16 @@ fn delete(client: &Client, name: &str, yes: bool, output: &Output) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vector_fields_are_named_as_they_are_shown() {
+        let shown = |vectors: Value| json!({"config": {"params": {"vectors": vectors}}});
+        assert_eq!(vector_names(&shown(json!({"size": 3, "distance": "Dot"}))), [""]);
+        let named =
+            shown(json!({"size": {"size": 3, "distance": "Dot"}, "b": {"size": 1, "distance": "Dot"}}));
+        assert_eq!(vector_names(&named), ["b", "size"]);
+        assert!(vector_names(&json!({})).is_empty());
+    }
 
     #[test]
     fn an_index_is_a_field_and_a_kind() {

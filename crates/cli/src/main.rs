@@ -50,6 +50,7 @@ fn run(command: Command) -> Result<()> {
         Command::Export(arguments) => export::run(&arguments, &output),
         Command::Produce(arguments) => stream::produce::run(&arguments),
         Command::Ingest(arguments) => stream::ingest::run(&arguments, &output),
+        Command::Rebuild(arguments) => stream::rebuild::run(&arguments, &output),
         Command::DeadLetters(arguments) => stream::dead_letters::run(&arguments, &output),
         Command::Topics(arguments) => stream::topics::run(&arguments, &output),
         Command::Collection(arguments) => collection::run(&arguments, &output),

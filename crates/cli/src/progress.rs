@@ -11,7 +11,7 @@ use crate::output::grouped;
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Says where progress goes; bars made from one board stand under each other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Board {
     kind: Kind,
 }

@@ -245,6 +245,15 @@ impl Applier {
                 });
                 Ok(0)
             }
+            // Segments are told in the background.
+            WriteOp::SetOnDisk { vector, on_disk } => {
+                self.change_schema(|schema| {
+                    if let Some(params) = schema.vectors.get_mut(vector) {
+                        params.on_disk = *on_disk;
+                    }
+                });
+                Ok(0)
+            }
             // The states of all sources change with the batch as a whole.
             WriteOp::TakeOver { .. } => Ok(0),
         }

@@ -55,11 +55,12 @@ impl Fate {
 }
 
 impl GraphBuild {
-    /// Whether a field of the segment lacks an index, or has one that does not reach all rows or is not as asked.
+    /// Whether a field of the segment lacks an index, or has one that does not reach all rows, is not as asked, or is not
+    /// read from where it should be.
     pub(crate) fn is_due(segment: &SealedSegment, schema: &CollectionSchema) -> bool {
         segment.vector_fields().any(|(name, field)| {
             schema.vectors.get(name).is_some_and(|params| Fate::of(&field, &params.index) != Fate::Keep)
-        })
+        }) || !segment.is_placed(schema)
     }
 
     /// Begins; a field whose index is complete and as asked keeps it.
@@ -143,8 +144,9 @@ impl GraphBuild {
         shard: &Shard,
         context: &StepContext<'_>,
     ) -> Result<SealedSegment, MaintenanceError> {
+        let schema = &Arc::clone(&shard.view().state().schema);
         if self.graphs.is_empty() && self.dropped.is_empty() {
-            return Ok((*self.segment).clone());
+            return Ok(self.segment.placed(&*shard.dir, schema)?);
         }
         let mut graphs: Vec<(VectorName, &dyn AnnIndex)> =
             self.graphs.iter().map(|(name, graph)| (name.clone(), graph as &dyn AnnIndex)).collect();
@@ -157,12 +159,12 @@ impl GraphBuild {
             }
         }
         if graphs.is_empty() {
-            return Ok(self.segment.without_graphs());
+            return Ok(self.segment.without_graphs().placed(&*shard.dir, schema)?);
         }
         let version = next_number(&shard.numbers);
         let dir = merge_dir(shard, context.goal);
         write_graphs(&dir, self.segment.id(), version, &graphs, context.pool)?;
-        Ok(self.segment.with_graphs(&*shard.dir, version)?)
+        Ok(self.segment.with_graphs(&*shard.dir, version, schema)?)
     }
 }
 

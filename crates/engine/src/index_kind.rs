@@ -1,7 +1,7 @@
 //! From the index a collection asks for to the one that is built, and whether a segment has it.
 
-use dvse_index::{AnnIndex, HnswParams, IndexParams, IvfParams, RowCodes};
-use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec, Quantization};
+use dvse_index::{AnnIndex, HnswParams, IndexParams, IvfParams, Placement, RowCodes};
+use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec, Quantization, Rerank, VectorParams};
 
 use crate::segment::VectorsRef;
 
@@ -26,13 +26,24 @@ fn graph_params(spec: &HnswSpec, layers: bool) -> HnswParams {
         Quantization::Scalar8 => Some(RowCodes::Scalar8),
         Quantization::RaBitQ { bits } => Some(RowCodes::RaBitQ { bits }),
     };
-    HnswParams { m, ef_construction, layers, sketches, codes, ..HnswParams::default() }
+    let halves = spec.rerank == Rerank::Half;
+    HnswParams { m, ef_construction, layers, sketches, codes, halves, ..HnswParams::default() }
 }
 
 fn list_params(spec: &IvfPqSpec, dim: usize) -> IvfParams {
     let lists = u32::try_from(spec.lists).unwrap_or(u32::MAX);
     let sub_dim = u16::try_from(spec.values_per_code_of(dim)).unwrap_or(u16::MAX);
     IvfParams { lists, sub_dim, ..IvfParams::default() }
+}
+
+/// Where the parts of a field are to be read from once they are sealed.
+pub(crate) fn placement(params: &VectorParams) -> Placement {
+    let index_on_disk = match params.index {
+        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => spec.on_disk,
+        // Lists are read where they are mapped, whatever is said.
+        IndexSpec::Flat | IndexSpec::IvfPq(_) => false,
+    };
+    Placement { rows_on_disk: params.on_disk, index_on_disk }
 }
 
 /// Whether one specification asks for the same index as another, but for how it is searched.

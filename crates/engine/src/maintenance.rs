@@ -447,7 +447,7 @@ fn seal_growing(
     if !graphs.is_empty() {
         let version = next_number(&shard.numbers);
         write_graphs(&shard.dir, id, version, &graphs, context.pool)?;
-        sealed = sealed.with_graphs(&*shard.dir, version)?;
+        sealed = sealed.with_graphs(&*shard.dir, version, &point.schema)?;
     }
     Ok(sealed)
 }

@@ -15,6 +15,8 @@ use crate::wire::{DecodeError, FieldReader, FieldWriter};
 const VERSION: u8 = 1;
 /// With the states of sources. One without is written as earlier versions read it.
 const VERSION_SOURCES: u8 = 2;
+/// With sources, and vector fields that are left on the disk. One without such a field is written as earlier versions read it.
+const VERSION_ON_DISK: u8 = 3;
 
 /// What is durable in segments.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,9 +45,20 @@ pub(crate) struct ManifestSegment {
 }
 
 impl Manifest {
+    fn version(&self) -> u8 {
+        if self.schema.vectors.values().any(|params| params.on_disk) {
+            VERSION_ON_DISK
+        } else if self.sources.is_empty() {
+            VERSION
+        } else {
+            VERSION_SOURCES
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = FieldWriter::default();
-        out.u8(if self.sources.is_empty() { VERSION } else { VERSION_SOURCES });
+        let version = self.version();
+        out.u8(version);
         encode_schema(&mut out, &self.schema);
         out.u64(self.watermark.0);
         out.u64(self.next_number);
@@ -61,8 +74,14 @@ impl Manifest {
                 out.u64(*version);
             }
         }
-        if !self.sources.is_empty() {
+        if version >= VERSION_SOURCES {
             self.sources.encode(&mut out);
+        }
+        if version >= VERSION_ON_DISK {
+            let fields = self.schema.vectors.values().enumerate().filter(|(_, params)| params.on_disk);
+            let fields: Vec<u32> = fields.map(|(field, _)| field as u32).collect();
+            out.count(fields.len());
+            fields.into_iter().for_each(|field| out.u32(field));
         }
         out.into_bytes()
     }
@@ -70,10 +89,10 @@ impl Manifest {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, DecodeError> {
         let mut from = FieldReader::new(bytes);
         let version = from.u8("the version")?;
-        if version != VERSION && version != VERSION_SOURCES {
-            return Err(DecodeError::Version { got: version.into(), supported: VERSION_SOURCES.into() });
+        if !(VERSION..=VERSION_ON_DISK).contains(&version) {
+            return Err(DecodeError::Version { got: version.into(), supported: VERSION_ON_DISK.into() });
         }
-        let schema = decode_schema(&mut from)?;
+        let mut schema = decode_schema(&mut from)?;
         let watermark = SeqNo(from.u64("the watermark")?);
         let next_number = from.u64("the next number")?;
         let mut segments = Vec::new();
@@ -89,10 +108,27 @@ impl Manifest {
             segments.push(ManifestSegment { id, rows, graph, live, fields });
         }
         let sources =
-            if version == VERSION_SOURCES { Sources::decode(&mut from)? } else { Sources::default() };
+            if version >= VERSION_SOURCES { Sources::decode(&mut from)? } else { Sources::default() };
+        if version >= VERSION_ON_DISK {
+            decode_on_disk(&mut from, &mut schema)?;
+        }
         from.finish()?;
         Ok(Manifest { schema, watermark, next_number, segments, sources })
     }
+}
+
+fn decode_on_disk(from: &mut FieldReader<'_>, schema: &mut CollectionSchema) -> Result<(), DecodeError> {
+    for _ in 0..from.count(4, "the number of vector fields on the disk")? {
+        let offset = from.offset();
+        let got = from.u32("a vector field on the disk")?;
+        match schema.vectors.values_mut().nth(got as usize) {
+            Some(params) => params.on_disk = true,
+            None => {
+                return Err(DecodeError::Tag { what: "a vector field on the disk", offset, got: got.into() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn encode_schema(out: &mut FieldWriter, schema: &CollectionSchema) {
@@ -135,7 +171,7 @@ fn decode_schema(from: &mut FieldReader<'_>) -> Result<CollectionSchema, DecodeE
             0 => None,
             _ => Some(from.str("a model")?.to_owned()),
         };
-        vectors.insert(name, VectorParams { dim, metric, index, model });
+        vectors.insert(name, VectorParams { dim, metric, index, on_disk: false, model });
     }
     let mut payload_indexes: BTreeMap<PayloadPath, FieldKind> = BTreeMap::new();
     for _ in 0..from.count(6, "the number of payload indexes")? {
@@ -154,7 +190,13 @@ mod tests {
         let mut schema = CollectionSchema::single(3, Metric::Cosine);
         schema.vectors.insert(
             "image".to_owned(),
-            VectorParams { dim: 7, metric: Metric::L2, index: IndexSpec::Flat, model: Some("m".to_owned()) },
+            VectorParams {
+                dim: 7,
+                metric: Metric::L2,
+                index: IndexSpec::Flat,
+                on_disk: false,
+                model: Some("m".to_owned()),
+            },
         );
         schema.payload_indexes.insert("a.b[]".parse().unwrap(), FieldKind::Datetime);
         let fields = vec![("a.b[]".parse().unwrap(), 9)];
@@ -171,7 +213,15 @@ mod tests {
         let sources = manifest.sources.after(SeqNo(1), &taken).unwrap();
         let with_sources = Manifest { sources, ..manifest.clone() };
         // What no stream was written to is read by earlier versions.
-        for (manifest, version) in [(manifest, VERSION), (with_sources, VERSION_SOURCES)] {
+        let on_disk = |manifest: &Manifest| {
+            let mut manifest = manifest.clone();
+            manifest.schema.vectors.values_mut().for_each(|params| params.on_disk = true);
+            manifest
+        };
+        let placed = [on_disk(&manifest), on_disk(&with_sources)].map(|manifest| (manifest, VERSION_ON_DISK));
+        for (manifest, version) in
+            [(manifest, VERSION), (with_sources, VERSION_SOURCES)].into_iter().chain(placed)
+        {
             let bytes = manifest.encode();
             assert_eq!(bytes[0], version);
             assert_eq!(Manifest::decode(&bytes), Ok(manifest));

@@ -1,13 +1,16 @@
 //! Write batches as bytes: the body of a log record. `docs/format/operations.md` has the table.
 
+mod index;
+
 use std::str::FromStr;
 
 use dvse_types::{
-    Condition, FieldKind, FieldTest, Filter, HnswSpec, IndexSpec, IvfPqSpec, MatchValue, MinShould,
-    NESTING_MAX, NamedVectors, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors,
-    Quantization, Range, WriteBatch, WriteOp,
+    Condition, FieldKind, FieldTest, Filter, IndexSpec, MatchValue, MinShould, NESTING_MAX, NamedVectors,
+    Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, Range, WriteBatch, WriteOp,
 };
 
+use self::index::decode_hnsw;
+pub(crate) use self::index::{decode_index, encode_index};
 use crate::sources::{MARK_BYTES_MAX, decode_mark, decode_source, encode_mark, encode_source};
 use crate::wire::{DecodeError, FieldReader, FieldWriter};
 
@@ -90,6 +93,7 @@ mod tag {
     pub(super) const SET_HNSW: u8 = 11;
     pub(super) const SET_INDEX: u8 = 12;
     pub(super) const TAKE_OVER: u8 = 13;
+    pub(super) const SET_ON_DISK: u8 = 14;
 
     /// Bits of the byte before an id.
     pub(super) const ID_UUID: u8 = 1;
@@ -159,6 +163,11 @@ fn encode_op(out: &mut FieldWriter, op: &WriteOp) {
             out.str(vector);
             encode_index(out, index);
         }
+        WriteOp::SetOnDisk { vector, on_disk } => {
+            out.u8(tag::SET_ON_DISK);
+            out.str(vector);
+            out.u8(u8::from(*on_disk));
+        }
         WriteOp::TakeOver { stream, partition } => {
             out.u8(tag::TAKE_OVER);
             encode_source(out, stream, *partition);
@@ -221,6 +230,10 @@ fn decode_op(from: &mut FieldReader<'_>) -> Result<WriteOp, DecodeError> {
         tag::SET_INDEX => {
             let vector = from.str("a vector's name")?.to_owned();
             WriteOp::SetIndex { vector, index: decode_index(from)? }
+        }
+        tag::SET_ON_DISK => {
+            let vector = from.str("a vector's name")?.to_owned();
+            WriteOp::SetOnDisk { vector, on_disk: decode_bool(from)? }
         }
         tag::TAKE_OVER => {
             let (stream, partition) = decode_source(from)?;
@@ -350,98 +363,6 @@ pub(crate) fn decode_field_kind(from: &mut FieldReader<'_>) -> Result<FieldKind,
         5 => FieldKind::Datetime,
         6 => FieldKind::Uuid,
         got => return Err(DecodeError::Tag { what: "a field kind", offset, got: u64::from(got) }),
-    })
-}
-
-mod index_tag {
-    pub(super) const FLAT: u8 = 1;
-    /// HNSW with sketches.
-    pub(super) const HNSW: u8 = 2;
-    /// Any graph.
-    pub(super) const GRAPH: u8 = 3;
-    pub(super) const IVF_PQ: u8 = 4;
-}
-
-/// Writes an index with its parameters, in a log record or a manifest.
-pub(crate) fn encode_index(out: &mut FieldWriter, index: &IndexSpec) {
-    match index {
-        IndexSpec::Flat => out.u8(index_tag::FLAT),
-        IndexSpec::Hnsw(spec) if spec.quantization == Quantization::Sketch => {
-            out.u8(index_tag::HNSW);
-            encode_hnsw(out, spec);
-        }
-        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => {
-            out.u8(index_tag::GRAPH);
-            out.u8(u8::from(matches!(index, IndexSpec::Nsw(_))));
-            encode_hnsw(out, spec);
-            out.u8(match spec.quantization {
-                Quantization::None => 0,
-                Quantization::Sketch => 1,
-                Quantization::Scalar8 => 2,
-                Quantization::RaBitQ { bits } => RABITQ_TAG + bits,
-            });
-        }
-        IndexSpec::IvfPq(spec) => {
-            out.u8(index_tag::IVF_PQ);
-            let IvfPqSpec { lists, values_per_code, nprobe, rerank, full_scan_rows } = *spec;
-            [lists, values_per_code, nprobe, rerank, full_scan_rows]
-                .into_iter()
-                .for_each(|value| out.u64(value as u64));
-        }
-    }
-}
-
-/// Reads an index with its parameters.
-pub(crate) fn decode_index(from: &mut FieldReader<'_>) -> Result<IndexSpec, DecodeError> {
-    let offset = from.offset();
-    Ok(match from.u8("an index kind")? {
-        index_tag::FLAT => IndexSpec::Flat,
-        index_tag::HNSW => IndexSpec::Hnsw(decode_hnsw(from)?),
-        index_tag::GRAPH => {
-            let flat = decode_bool(from)?;
-            let spec = decode_hnsw(from)?;
-            let spec = HnswSpec { quantization: decode_quantization(from)?, ..spec };
-            if flat { IndexSpec::Nsw(spec) } else { IndexSpec::Hnsw(spec) }
-        }
-        index_tag::IVF_PQ => IndexSpec::IvfPq(IvfPqSpec {
-            lists: decode_usize(from, "lists")?,
-            values_per_code: decode_usize(from, "values_per_code")?,
-            nprobe: decode_usize(from, "nprobe")?,
-            rerank: decode_usize(from, "rerank")?,
-            full_scan_rows: decode_usize(from, "full_scan_rows")?,
-        }),
-        got => return Err(DecodeError::Tag { what: "an index kind", offset, got: got.into() }),
-    })
-}
-
-/// What is added to the bits of `RaBitQ` codes.
-const RABITQ_TAG: u8 = 16;
-
-fn decode_quantization(from: &mut FieldReader<'_>) -> Result<Quantization, DecodeError> {
-    let offset = from.offset();
-    Ok(match from.u8("a quantization")? {
-        0 => Quantization::None,
-        1 => Quantization::Sketch,
-        2 => Quantization::Scalar8,
-        got if Quantization::RABITQ_BITS.contains(&got.wrapping_sub(RABITQ_TAG)) => {
-            Quantization::RaBitQ { bits: got - RABITQ_TAG }
-        }
-        got => return Err(DecodeError::Tag { what: "a quantization", offset, got: got.into() }),
-    })
-}
-
-fn encode_hnsw(out: &mut FieldWriter, spec: &HnswSpec) {
-    out.u64(spec.m as u64);
-    out.u64(spec.ef_construction as u64);
-    out.u64(spec.full_scan_rows as u64);
-}
-
-fn decode_hnsw(from: &mut FieldReader<'_>) -> Result<HnswSpec, DecodeError> {
-    Ok(HnswSpec {
-        m: decode_usize(from, "m")?,
-        ef_construction: decode_usize(from, "ef_construction")?,
-        full_scan_rows: decode_usize(from, "full_scan_rows")?,
-        quantization: Quantization::Sketch,
     })
 }
 

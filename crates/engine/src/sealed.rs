@@ -1,17 +1,22 @@
 //! The segment that never changes: files, mapped and read in place.
 
+mod meta;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use dvse_index::{
-    AnnIndex, FlatIndex, Level, MappedRows, NormOrder, OpenIndexError, Rows, RowsError, open_index,
-    padded_dim,
+    AnnIndex, FlatIndex, Level, MappedRows, NormOrder, OpenIndexError, Placement, Rows, RowsError,
+    open_index, padded_dim,
 };
-use dvse_storage::{Bytes, Directory, SectionTag, SegmentError, SegmentReader};
+use dvse_storage::{Advice, Bytes, Directory, SectionTag, SegmentError, SegmentReader};
 use dvse_types::{CollectionSchema, FieldKind, Payload, PayloadPath, PointId, VectorName};
 
+pub(crate) use self::meta::META_VERSION;
+use self::meta::{GraphMeta, Meta, VectorMeta};
+use crate::index_kind::placement;
 use crate::live_rows::bit;
-use crate::op_codec::{decode_path, parse_payload};
+use crate::op_codec::parse_payload;
 use crate::payload::{FieldIndexError, Postings, SealedFieldIndex};
 use crate::row_map::RowMap;
 use crate::sections::{
@@ -19,10 +24,7 @@ use crate::sections::{
     data_file, field_file, field_index_tag, graph_file, norm_tags, shared, vector_map_tag, vectors_tag,
 };
 use crate::segment::{MapRef, SegmentFault, SegmentId, SegmentRead, VectorsRef};
-use crate::wire::{DecodeError, FieldReader};
-
-/// The version of the `META` sections of all files of a segment.
-pub(crate) const META_VERSION: u32 = 1;
+use crate::wire::DecodeError;
 
 /// A segment file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +142,9 @@ struct SealedVectors {
     flat: FlatIndex,
     graph: Option<Arc<dyn AnnIndex>>,
     map: RowMap,
+    /// The section that the vectors are in.
+    section: Bytes,
+    placement: Placement,
 }
 
 impl std::fmt::Debug for SealedVectors {
@@ -197,11 +202,12 @@ impl SealedSegment {
         next
     }
 
-    /// The segment with the graphs of a graph file.
+    /// The segment with the graphs of a graph file, each part read from where the schema says.
     pub(crate) fn with_graphs(
         &self,
         dir: &dyn Directory,
         version: u64,
+        schema: &CollectionSchema,
     ) -> Result<SealedSegment, OpenSegmentError> {
         let reader = SegmentReader::open(dir, &graph_file(self.id, version))?;
         reader.verify(META)?;
@@ -210,6 +216,7 @@ impl SealedSegment {
             GraphMeta::decode(&reader.required(META)?).map_err(|source| file.section_error(META, source))?;
         file.expect("the segment's number", meta.id.0, self.id.0)?;
         let mut next = self.without_graphs();
+        next.place(schema);
         for graph in &meta.graphs {
             let Some(field) = next.vectors.get_mut(&graph.name) else { continue };
             let prefix = graph_prefix(&graph.name);
@@ -219,7 +226,7 @@ impl SealedSegment {
                 name: graph.name.clone(),
                 source,
             })?;
-            let opened = open_index(&source, rows, field.flat.metric(), self.level);
+            let opened = open_index(&source, rows, field.flat.metric(), self.level, field.placement);
             // Where the graph makes no sense the checksums say at which offset.
             if opened.is_err() {
                 reader.verify_all()?;
@@ -230,9 +237,44 @@ impl SealedSegment {
                 source: Box::new(source),
             })?;
             field.graph = Some(opened);
+            if field.placement.index_on_disk {
+                source.advise(Advice::Random);
+            }
         }
         next.graph = Some((version, reader));
         Ok(next)
+    }
+
+    /// Whether the parts of every field are read from where the schema says.
+    pub(crate) fn is_placed(&self, schema: &CollectionSchema) -> bool {
+        self.vectors.iter().all(|(name, field)| {
+            schema.vectors.get(name).is_none_or(|params| placement(params) == field.placement)
+        })
+    }
+
+    /// The segment with its parts read from where the schema says.
+    pub(crate) fn placed(
+        &self,
+        dir: &dyn Directory,
+        schema: &CollectionSchema,
+    ) -> Result<SealedSegment, OpenSegmentError> {
+        match self.graph_version() {
+            0 => {
+                let mut next = self.clone();
+                next.place(schema);
+                Ok(next)
+            }
+            version => self.with_graphs(dir, version, schema),
+        }
+    }
+
+    /// Tells the system how vectors are going to be read. Segments that share the file are read so from now on too.
+    fn place(&mut self, schema: &CollectionSchema) {
+        for (name, field) in &mut self.vectors {
+            let Some(params) = schema.vectors.get(name) else { continue };
+            field.placement = placement(params);
+            field.advise();
+        }
     }
 
     /// The segment with the payload index of a field file.
@@ -302,7 +344,12 @@ impl SealedSegment {
 
     /// Checks every byte of every file.
     pub(crate) fn verify_all(&self) -> Result<(), SegmentError> {
-        self.data.verify_all()?;
+        let on_disk = || self.vectors.values().filter(|field| field.placement.rows_on_disk);
+        on_disk().for_each(|field| field.section.advise(Advice::Sequential));
+        let data = self.data.verify_all();
+        // What is left on the disk does not stay in memory for having been checked.
+        on_disk().for_each(SealedVectors::advise);
+        data?;
         self.graph.as_ref().map_or(Ok(()), |(_, reader)| reader.verify_all())
     }
 
@@ -349,17 +396,11 @@ impl SealedVectors {
             ));
         };
         file.expect("the dimension of a vector field", u64::from(meta.dim), params.dim as u64)?;
-        let mapped = MappedRows::new(
-            shared(file.reader.required(vectors_tag(field))?),
-            params.dim,
-            padded_dim(params.dim),
-            meta.len,
-        )
-        .map_err(|source| OpenSegmentError::Vectors {
-            path: file.path(),
-            name: meta.name.clone(),
-            source,
-        })?;
+        let section = file.reader.required(vectors_tag(field))?;
+        let mapped =
+            MappedRows::new(shared(section.clone()), params.dim, padded_dim(params.dim), meta.len).map_err(
+                |source| OpenSegmentError::Vectors { path: file.path(), name: meta.name.clone(), source },
+            )?;
         let map = if meta.sparse {
             let section = file.sized(vector_map_tag(field), u64::from(meta.len) * 4)?;
             file.reader.verify(vector_map_tag(field))?;
@@ -373,7 +414,20 @@ impl SealedVectors {
             Some(norms) => flat.with_norms(norms),
             None => flat,
         };
-        Ok(SealedVectors { mapped, flat, rows, graph: None, map })
+        let opened =
+            SealedVectors { mapped, flat, rows, graph: None, map, section, placement: placement(params) };
+        opened.advise();
+        Ok(opened)
+    }
+
+    /// Tells the system how the vectors are going to be read.
+    fn advise(&self) {
+        if self.placement.rows_on_disk {
+            self.section.advise(Advice::Random);
+            self.section.advise(Advice::NotSoon);
+        } else {
+            self.section.advise(Advice::Normal);
+        }
     }
 
     /// The first rows, as far as a graph reaches.
@@ -607,84 +661,4 @@ impl OpenFile<'_> {
         })?;
         Ok(FieldEntry { version, bytes: self.reader.file_bytes(), index })
     }
-}
-
-/// The `META` section of a data file.
-pub(crate) struct Meta {
-    pub(crate) id: SegmentId,
-    pub(crate) rows: u32,
-    pub(crate) vectors: Vec<VectorMeta>,
-    pub(crate) fields: Vec<(PayloadPath, FieldKind)>,
-}
-
-/// One vector field of a data file.
-pub(crate) struct VectorMeta {
-    pub(crate) name: VectorName,
-    pub(crate) dim: u32,
-    pub(crate) len: u32,
-    pub(crate) sparse: bool,
-}
-
-impl Meta {
-    fn decode(bytes: &[u8]) -> Result<Meta, DecodeError> {
-        let mut from = FieldReader::new(bytes);
-        check_version(&mut from)?;
-        let id = SegmentId(from.u64("the segment's number")?);
-        let rows = from.u32("the number of rows")?;
-        let mut vectors = Vec::new();
-        for _ in 0..from.count(13, "the number of vector fields")? {
-            vectors.push(VectorMeta {
-                name: from.str("a vector's name")?.to_owned(),
-                dim: from.u32("a dimension")?,
-                len: from.u32("the number of vectors")?,
-                sparse: from.u8("whether vectors are missing")? != 0,
-            });
-        }
-        let mut fields = Vec::new();
-        for _ in 0..from.count(6, "the number of payload indexes")? {
-            let path = decode_path(&mut from)?;
-            fields.push((path, crate::op_codec::decode_field_kind(&mut from)?));
-        }
-        from.finish()?;
-        Ok(Meta { id, rows, vectors, fields })
-    }
-}
-
-/// The `META` section of a graph file.
-pub(crate) struct GraphMeta {
-    pub(crate) id: SegmentId,
-    pub(crate) graphs: Vec<GraphEntry>,
-    pub(crate) sections: Vec<String>,
-}
-
-/// One graph of a graph file.
-pub(crate) struct GraphEntry {
-    pub(crate) name: VectorName,
-    pub(crate) linked: u32,
-}
-
-impl GraphMeta {
-    fn decode(bytes: &[u8]) -> Result<GraphMeta, DecodeError> {
-        let mut from = FieldReader::new(bytes);
-        check_version(&mut from)?;
-        let id = SegmentId(from.u64("the segment's number")?);
-        let mut graphs = Vec::new();
-        for _ in 0..from.count(8, "the number of graphs")? {
-            let name = from.str("a vector's name")?.to_owned();
-            graphs.push(GraphEntry { name, linked: from.u32("the number of rows")? });
-        }
-        let count = from.count(4, "the number of sections")?;
-        let sections = (0..count).map(|_| from.str("a section's name").map(str::to_owned));
-        let sections = sections.collect::<Result<_, _>>()?;
-        from.finish()?;
-        Ok(GraphMeta { id, graphs, sections })
-    }
-}
-
-fn check_version(from: &mut FieldReader<'_>) -> Result<(), DecodeError> {
-    let got = from.u32("the version")?;
-    if got == META_VERSION {
-        return Ok(());
-    }
-    Err(DecodeError::Version { got: got.into(), supported: META_VERSION.into() })
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use dvse_index::{BytesOwner, SectionBytes, SectionSink, SectionSource};
-use dvse_storage::{Alignment, Bytes, SectionTag, SegmentError, SegmentReader, SegmentWriter};
+use dvse_storage::{Advice, Alignment, Bytes, SectionTag, SegmentError, SegmentReader, SegmentWriter};
 
 use crate::segment::SegmentId;
 
@@ -108,6 +108,18 @@ pub(crate) struct GraphSource<'a> {
     pub(crate) reader: &'a SegmentReader,
     pub(crate) prefix: String,
     pub(crate) names: &'a [String],
+}
+
+impl GraphSource<'_> {
+    /// Tells the system how the sections are going to be read.
+    pub(crate) fn advise(&self, advice: Advice) {
+        let own = self.names.iter().enumerate().filter(|(_, name)| name.starts_with(&self.prefix));
+        for (section, _) in own {
+            if let Some(bytes) = self.reader.section(graph_tag(section)) {
+                bytes.advise(advice);
+            }
+        }
+    }
 }
 
 impl SectionSource for GraphSource<'_> {

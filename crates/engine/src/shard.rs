@@ -306,7 +306,7 @@ fn open_segment(
         .into());
     }
     if entry.graph > 0 {
-        segment = segment.with_graphs(dir, entry.graph)?;
+        segment = segment.with_graphs(dir, entry.graph, schema)?;
     }
     for (path, version) in &entry.fields {
         segment = segment.with_field_file(dir, path, *version)?;

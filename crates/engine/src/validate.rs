@@ -68,6 +68,7 @@ fn validate_op(op: &WriteOp, schema: &CollectionSchema) -> Result<(), InvalidBat
         WriteOp::CreateFieldIndex { field, .. } => check_field_index(field, schema),
         // Whether a mark or a take-over is taken is a question of order: see `sources.rs`.
         WriteOp::DeleteFieldIndex(_) | WriteOp::TakeOver { .. } => Ok(()),
+        WriteOp::SetOnDisk { vector, .. } => check_name(vector, schema),
         WriteOp::SetIndex { vector, index } => check_index(vector, *index, schema),
     }
 }

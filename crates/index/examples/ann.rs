@@ -6,7 +6,7 @@
 //! ```
 //!
 //! With `--index ivf` it builds inverted lists (`--lists`, `--sub-dim`; searched with `--rows-per-candidate`, `--nprobe`,
-//! `--rerank`) instead of a graph (`--m`, `--efc`, `--alpha`, `--batch`, `--codes sq8` or RaBitQ of 1, 2, 4 or 8 bits).
+//! `--rerank`) instead of a graph (`--m`, `--efc`, `--alpha`, `--batch`, `--codes sq8` or RaBitQ of 1, 2, 4 or 8 bits, `--halves 1`).
 //!
 //! Reads npy (f4, f2, u1) and idx (u1) files. With `--serve` it reads lines of `ef [rows_ahead lines expansions]` (a
 //! graph) or `ef [rows_per_candidate nprobe rerank]` (lists) from standard input and answers each with one JSON line,
@@ -283,6 +283,7 @@ fn build_hnsw(options: &Options, rows: Rows, metric: Metric, pool: &rayon::Threa
         seed: number_of(options, "seed", 0) as u64,
         layers: number_of(options, "layers", 1) != 0,
         sketches: number_of(options, "sketches", 1) != 0,
+        halves: number_of(options, "halves", 0) != 0,
         traversal: traversal(options),
         codes: options.get("codes").map(|codes| match codes.as_str() {
             "sq8" => RowCodes::Scalar8,

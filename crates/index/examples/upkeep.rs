@@ -96,7 +96,7 @@ impl Bench {
                 truth.iter().map(|near| near.distance).collect()
             })
             .collect();
-        let mut line = String::new();
+        let mut line = format!("  degree {:.2}", index.mean_degree());
         for ef in [16, 64, 256] {
             let params = SearchParams::new(10, ef);
             let (mut recall, mut distances, mut best) = (0.0, 0, f64::INFINITY);
@@ -141,7 +141,7 @@ fn main() {
     let (mut base, dim) = read_npy(options["base"]);
     let (mut queries, _) = read_npy(options["queries"]);
     base.truncate(number("rows", usize::MAX / dim) * dim);
-    queries.truncate(500 * dim);
+    queries.truncate(1000 * dim);
     if metric == Metric::Cosine {
         for row in base.chunks_exact_mut(dim).chain(queries.chunks_exact_mut(dim)) {
             normalize(row);

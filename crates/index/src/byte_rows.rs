@@ -7,11 +7,12 @@
 //!
 //! The bytes are a section of the index, written when all rows are such, and mapped like the floats, which stay.
 
-use dvse_simd::{Isa, MAX_INT_DIM, Op};
+use dvse_simd::{AlignedBuf, Isa, MAX_INT_DIM, Op};
 use dvse_types::Metric;
 
 use crate::candidates::pack;
 use crate::computer::{DistanceComputer, Kernel, Prefetch, RowComputer};
+use crate::half_rows::{HalfQuery, HalfView};
 use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, sized, write_items};
 use crate::sketch::transform::low_byte;
 use crate::vectors::VectorView;
@@ -39,25 +40,26 @@ pub(crate) struct ByteView<'a> {
 }
 
 impl ByteRows {
-    /// Writes the first `count` rows if there is a use for them as bytes: all of them are whole numbers, and the metric
-    /// does not scale them.
+    /// Writes the first `count` rows if there is a use for them as bytes, and says whether there is: all of them are whole
+    /// numbers, and the metric does not scale them.
     pub(crate) fn write<V: VectorView>(
         rows: &V,
         count: u32,
         metric: Metric,
         sink: &mut dyn SectionSink,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<bool> {
         let (dim, stride) = (rows.dim(), rows.dim().next_multiple_of(ALIGNED));
         let whole = |row: u32| rows.row(row)[..dim].iter().all(|value| as_byte(*value).is_some());
         if metric == Metric::Cosine || dim > MAX_INT_DIM || count == 0 || !(0..count).all(whole) {
-            return Ok(());
+            return Ok(false);
         }
         sink.begin(BYTES)?;
         write_items(count, sink, |row, piece| {
             let begin = piece.len();
             piece.extend(rows.row(row)[..dim].iter().map(|value| as_byte(*value).unwrap_or(0)));
             piece.resize(begin + stride, 0);
-        })
+        })?;
+        Ok(true)
     }
 
     /// Finds the bytes of `rows` rows of `dim` values; `None` where there are none.
@@ -114,32 +116,59 @@ fn as_byte(value: f32) -> Option<u8> {
     (f32::from(byte) == value).then_some(byte)
 }
 
-/// Exact distances from one query: by bytes where rows and query are whole numbers, else by floats.
+/// The forms in which an index has its rows besides whole ones.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RowCopies<'a> {
+    /// As bytes, where they are whole numbers.
+    pub(crate) bytes: Option<ByteView<'a>>,
+    /// In half precision.
+    pub(crate) halves: Option<HalfView<'a>>,
+}
+
+/// A query in the forms in which there are rows.
+#[derive(Debug, Default)]
+pub(crate) struct QueryCopies {
+    bytes: Vec<u8>,
+    scaled: AlignedBuf<f32>,
+}
+
+/// Exact distances from one query: by bytes where rows and query are whole numbers, else by floats, and by halves first where
+/// there are any.
 pub(crate) struct ExactRows<'a, I, V, K> {
     isa: I,
+    kernel: K,
     floats: RowComputer<'a, I, V, K>,
     bytes: Option<(ByteView<'a>, &'a [u8])>,
+    halves: Option<HalfQuery<'a>>,
 }
 
 impl<'a, I: Isa, V: VectorView, K: Kernel> ExactRows<'a, I, V, K> {
-    /// `query` is as long as the view's rows, padding included; `memory` keeps its bytes.
+    /// `query` is as long as the view's rows, padding included; `memory` keeps its other forms.
     #[inline(always)]
     pub(crate) fn new(
         isa: I,
         kernel: K,
         query: &'a [f32],
         rows: &'a V,
-        bytes: Option<ByteView<'a>>,
-        memory: &'a mut Vec<u8>,
+        copies: RowCopies<'a>,
+        memory: &'a mut QueryCopies,
     ) -> ExactRows<'a, I, V, K> {
-        let bytes = bytes.and_then(|view| view.read(query, memory).map(|query| (view, query)));
-        ExactRows { isa, floats: RowComputer::new(isa, kernel, query, rows), bytes }
+        let QueryCopies { bytes, scaled } = memory;
+        let bytes = copies.bytes.and_then(|view| view.read(query, bytes).map(|query| (view, query)));
+        let halves = copies.halves.filter(|_| bytes.is_none());
+        let halves = halves.and_then(|view| view.read(isa, query, scaled));
+        ExactRows { isa, kernel, floats: RowComputer::new(isa, kernel, query, rows), bytes, halves }
     }
 
-    /// The same where rows are not kept as bytes.
-    #[inline(always)]
-    pub(crate) fn by_floats(isa: I, kernel: K, query: &'a [f32], rows: &'a V) -> ExactRows<'a, I, V, K> {
-        ExactRows { isa, floats: RowComputer::new(isa, kernel, query, rows), bytes: None }
+    /// Leaves out rows of the batch that are not among its `k` nearest, as far as halves prove that; how many rows it
+    /// compared so. `fresh` is overwritten.
+    pub(crate) fn narrow(&self, k: usize, batch: &mut Vec<u32>, fresh: &mut Vec<u64>) -> u64 {
+        match &self.halves {
+            Some(halves) if halves.is_worth(k, batch.len()) => {
+                halves.narrow(self.isa, self.kernel, k, batch, fresh)
+            }
+            _ => 0,
+        }
     }
 
     /// As [`DistanceComputer::score_batch`] without a bound; `prefetch` is for floats.
@@ -263,10 +292,11 @@ mod tests {
             let bytes = ByteRows::open(&sections, 33, 7).unwrap().unwrap();
             let mut padded: Vec<f32> = query.iter().copied().map(f32::from).collect();
             padded.resize(rows.view().stride(), 0.0);
-            let (mut memory, mut fresh) = (Vec::new(), Vec::new());
+            let (mut memory, mut fresh) = (QueryCopies::default(), Vec::new());
+            let copies = RowCopies { bytes: Some(bytes.view()), halves: None };
             let view = rows.view();
             let exact =
-                ExactRows::new(Scalar, crate::computer::L2, &padded, &view, Some(bytes.view()), &mut memory);
+                ExactRows::new(Scalar, crate::computer::L2, &padded, &view, copies, &mut memory);
             exact.score_batch(&[0, 1, 2, 3, 4, 5, 6], &mut fresh, Prefetch::default());
             for (row, (key, values)) in fresh.iter().zip(values.chunks_exact(33)).enumerate() {
                 let squares = values.iter().zip(&query).map(|(a, b)| (i64::from(*a) - i64::from(*b)).pow(2));

@@ -9,6 +9,7 @@ use dvse_simd::{Isa, Op};
 use dvse_types::Metric;
 
 use crate::candidates::pack;
+use crate::half_rows::HalfForm;
 use crate::vectors::VectorView;
 
 /// Distances from one query to rows.
@@ -34,6 +35,26 @@ pub(crate) trait Kernel: Copy + Default + Sync {
     /// The same of whole numbers from 0 to 255.
     fn one_bytes<I: Isa>(isa: I, query: &[u8], row: &[u8]) -> f32;
     fn four_bytes<I: Isa>(isa: I, query: &[u8], rows: [&[u8]; 4]) -> [f32; 4];
+    /// What [`Kernel::one_halves`] gives.
+    const HALF: HalfForm;
+    /// The distance to a row of halves; of a product, only its negation.
+    #[inline(always)]
+    fn one_halves<I: Isa>(isa: I, query: &[f32], row: &[u16]) -> f32 {
+        match Self::HALF {
+            HalfForm::Squared => isa.l2_squared_f16(query, row),
+            HalfForm::Product { .. } => -isa.dot_f16(query, row),
+        }
+    }
+    #[inline(always)]
+    fn four_halves<I: Isa>(isa: I, query: &[f32], rows: [&[u16]; 4]) -> [f32; 4] {
+        match Self::HALF {
+            HalfForm::Squared => isa.l2_squared_f16_x4(query, rows),
+            HalfForm::Product { .. } => {
+                let [a, b, c, d] = isa.dot_f16_x4(query, rows);
+                [-a, -b, -c, -d]
+            }
+        }
+    }
 }
 
 /// [`Metric::L2`].
@@ -41,6 +62,8 @@ pub(crate) trait Kernel: Copy + Default + Sync {
 pub(crate) struct L2;
 
 impl Kernel for L2 {
+    const HALF: HalfForm = HalfForm::Squared;
+
     #[inline(always)]
     fn one<I: Isa>(isa: I, query: &[f32], row: &[f32]) -> f32 {
         isa.l2_squared(query, row)
@@ -68,6 +91,8 @@ impl Kernel for L2 {
 pub(crate) struct NegatedDot;
 
 impl Kernel for NegatedDot {
+    const HALF: HalfForm = HalfForm::Product { constant: 0.0 };
+
     #[inline(always)]
     fn one<I: Isa>(isa: I, query: &[f32], row: &[f32]) -> f32 {
         -isa.dot(query, row)
@@ -96,6 +121,8 @@ impl Kernel for NegatedDot {
 pub(crate) struct OneMinusDot;
 
 impl Kernel for OneMinusDot {
+    const HALF: HalfForm = HalfForm::Product { constant: 1.0 };
+
     #[inline(always)]
     fn one<I: Isa>(isa: I, query: &[f32], row: &[f32]) -> f32 {
         1.0 - isa.dot(query, row)

@@ -13,7 +13,7 @@ use crate::hnsw::{GrowingHnsw, HnswParams, HnswParamsError, LinkError, LinkProgr
 use crate::ivf::{GrowingIvf, IvfParams, IvfParamsError, SealedIvf};
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
-use crate::sections::{OpenIndexError, SectionSink, SectionSource};
+use crate::sections::{OpenIndexError, Placement, SectionSink, SectionSource};
 use crate::sketch::growing::SketchBasis;
 use crate::vectors::{MappedRows, Rows};
 
@@ -34,7 +34,14 @@ impl IndexParams {
         match (self, other) {
             (IndexParams::Graph(one), IndexParams::Graph(other)) => {
                 let shape = |params: &HnswParams| {
-                    (params.m, params.ef_construction, params.layers, params.sketches, params.codes)
+                    (
+                        params.m,
+                        params.ef_construction,
+                        params.layers,
+                        params.sketches,
+                        params.codes,
+                        params.halves,
+                    )
                 };
                 shape(one) == shape(other)
             }
@@ -240,7 +247,8 @@ impl AnnIndex for GrowingIndex {
     }
 }
 
-/// Opens what [`AnnIndex::persist`] wrote, over the rows it was built from; the sections say which kind it is.
+/// Opens what [`AnnIndex::persist`] wrote, over the rows it was built from; the sections say which kind it is. Inverted lists
+/// are always read where they are mapped.
 ///
 /// # Errors
 /// [`OpenIndexError`] naming the section and the element that is wrong.
@@ -249,10 +257,11 @@ pub fn open_index(
     rows: MappedRows,
     metric: Metric,
     level: Level,
+    placement: Placement,
 ) -> Result<Arc<dyn AnnIndex>, OpenIndexError> {
     Ok(if SealedIvf::is_in(source) {
         Arc::new(SealedIvf::open(source, rows, metric)?.with_level(level))
     } else {
-        Arc::new(SealedHnsw::open(source, rows, metric)?.with_level(level))
+        Arc::new(SealedHnsw::open_placed(source, rows, metric, placement)?.with_level(level))
     })
 }

@@ -28,6 +28,7 @@ mod coded;
 mod computer;
 mod flat;
 mod graph;
+mod half_rows;
 mod hnsw;
 mod ivf;
 mod kinds;
@@ -54,7 +55,9 @@ pub use norms::{NormLists, NormOrder};
 pub use recall::{RecallSummary, recall_at};
 pub use row_set::RowSet;
 pub use scratch::Scratch;
-pub use sections::{BytesOwner, MemorySections, OpenIndexError, SectionBytes, SectionSink, SectionSource};
+pub use sections::{
+    BytesOwner, MemorySections, OpenIndexError, Placement, SectionBytes, SectionSink, SectionSource,
+};
 pub use sketch::growing::SketchBasis;
 pub use vectors::{MappedRows, Rows, RowsError, VectorView};
 

@@ -32,6 +32,16 @@ pub trait SectionSource {
     fn section(&self, name: &str) -> Option<SectionBytes>;
 }
 
+/// Where the parts of an index are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placement {
+    /// Whole rows are on a disk and few of them in memory: what spares one is worth more.
+    pub rows_on_disk: bool,
+    /// Lists, codes and half rows are read where they are mapped. Else they are copied into memory of large pages when
+    /// the index is opened.
+    pub index_on_disk: bool,
+}
+
 /// What keeps a section's memory alive: a mapping or a buffer whose bytes never change.
 pub type BytesOwner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -66,13 +76,14 @@ impl SectionBytes {
         (*self.owner).as_ref().get(self.range.clone()).unwrap_or(&[])
     }
 
-    /// The same bytes in memory of large pages, where there are enough of them to fill one.
+    /// The same bytes in memory of large pages, where there are enough of them to fill one and they are not to stay where
+    /// they are.
     ///
     /// A walk jumps about in such a section, and a file is mapped in pages of 4 KiB: looking their addresses up took
     /// an eighth to a sixth of a search over 60 000 rows.
-    pub(crate) fn resident(self) -> SectionBytes {
+    pub(crate) fn placed(self, placement: Placement) -> SectionBytes {
         let len = self.as_slice().len();
-        if len < LARGE_PAGE {
+        if len < LARGE_PAGE || placement.index_on_disk {
             return self;
         }
         let owner: BytesOwner = Arc::new(AlignedBytes(AlignedBuf::copy_of(self.as_slice())));

@@ -63,6 +63,17 @@ impl DeadLetter {
         }
     }
 
+    /// The same letter without the record's bytes, where the log takes no letter of so many.
+    #[must_use]
+    pub fn without_record(mut self, bytes: u64) -> DeadLetter {
+        self.record.clear();
+        self.reason = format!(
+            "{} (a letter of {bytes} bytes is too large for the log: the record is left out)",
+            self.reason
+        );
+        self
+    }
+
     /// Returns it as one line of JSON.
     #[must_use]
     pub fn to_json(&self) -> String {

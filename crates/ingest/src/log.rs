@@ -93,6 +93,19 @@ pub trait TopicLog: fmt::Debug + Send + Sync {
         partition: u32,
     ) -> Pending<'a, Result<Box<dyn Producer>, LogError>>;
 
+    /// Opens a partition for writing beside others that do the same, where the log can: each one's records keep their order. Else it
+    /// is [`producer`](TopicLog::producer).
+    ///
+    /// # Errors
+    /// Those of [`producer`](TopicLog::producer).
+    fn shared_producer<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: u32,
+    ) -> Pending<'a, Result<Box<dyn Producer>, LogError>> {
+        self.producer(topic, partition)
+    }
+
     /// Gives a subscription up, on all partitions: what only it had not passed may be dropped. None of this name is fine.
     ///
     /// # Errors
@@ -116,7 +129,7 @@ pub trait Source: fmt::Debug + Send {
     /// Goes behind a record; `None` goes to the oldest there is.
     fn seek(&mut self, after: Option<Position>);
 
-    /// Reads the next records; none if there is none after the time to wait. All that is returned is durable.
+    /// Reads the next records; none only if there is none after the time to wait. All that is returned is durable.
     ///
     /// # Errors
     /// [`LogError::Gone`] if the next record was dropped, or never was.
@@ -124,11 +137,14 @@ pub trait Source: fmt::Debug + Send {
 
     /// Notes durably that everything up to a record is done with. A place that is passed already changes nothing.
     ///
+    /// A broker that crashes may forget the newest of these notes, and one that notes whole batches of a sender notes less; what it
+    /// has is never ahead of what was committed.
+    ///
     /// # Errors
     /// [`LogError::NoSubscription`] where the source was opened without one.
     fn commit(&mut self, position: Position) -> Pending<'_, Result<(), LogError>>;
 
-    /// Returns what is behind the committed place.
+    /// Returns what is behind the committed place; a broker counts what its senders sent as one for one, and guesses the bytes.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -137,21 +153,23 @@ pub trait Source: fmt::Debug + Send {
 
 /// A partition, being appended to.
 pub trait Producer: fmt::Debug + Send {
-    /// Takes a record into the buffer and returns its place; it is durable after [`flush`](Producer::flush). Waits
-    /// where too much is unconsumed.
+    /// Takes a record into the buffer; it is durable after [`flush`](Producer::flush). Waits where too much is unconsumed.
     ///
     /// # Errors
-    /// [`LogError::Held`] if there was no room after that time: nothing was taken, and the same call works later.
+    /// One that [is held](LogError::is_held) if there was no room after that time: nothing was taken, and the same call works
+    /// later.
     fn append<'a>(
         &'a mut self,
         key: &'a [u8],
         payload: &'a [u8],
         wait: Duration,
-    ) -> Pending<'a, Result<Position, LogError>>;
+    ) -> Pending<'a, Result<(), LogError>>;
 
     /// Returns once all that was appended is durable.
     ///
     /// # Errors
+    /// One that [is held](LogError::is_held) if there was no room for as long as the last `append` would have waited: the
+    /// same call works later. Else:
     /// Writing failed: whether the records are durable is unknown until the partition is opened again.
     fn flush(&mut self) -> Pending<'_, Result<(), LogError>>;
 
@@ -163,6 +181,14 @@ pub trait Producer: fmt::Debug + Send {
         &'a mut self,
         visit: &'a mut (dyn FnMut(Record) -> ControlFlow<()> + Send),
     ) -> Pending<'a, Result<(), LogError>>;
+}
+
+impl LogError {
+    /// Whether a producer is held because too much is unconsumed: the same call works later.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, LogError::Held { .. } | LogError::HeldByBroker { .. })
+    }
 }
 
 /// A log did not do what it was asked.
@@ -231,6 +257,48 @@ pub enum LogError {
         backlog_bytes: u64,
         /// Bytes that may.
         bytes_max: u64,
+    },
+    /// Too much is unconsumed, says the broker.
+    #[error("producers of partition {partition} of {topic} are held: {reason}")]
+    HeldByBroker {
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: u32,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The broker cannot be reached, and it was not to be waited for any longer.
+    #[error("the broker at {url} cannot be reached: {reason}")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// What was seen of it.
+        reason: String,
+    },
+    /// The broker does not let us in, or not to this topic.
+    #[error("the broker at {url} lets us not in: {reason}")]
+    Denied {
+        /// Where it is.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The broker will not do it, now or later.
+    #[error("the broker at {url} refuses {what}: {reason}")]
+    Refused {
+        /// Where it is.
+        url: String,
+        /// What was asked for.
+        what: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Only the administration interface of the broker can do it, and its address is not known.
+    #[error("{what} needs the address of the broker's administration")]
+    NeedsAdministration {
+        /// What was asked for.
+        what: String,
     },
     /// A record is not there.
     #[error(

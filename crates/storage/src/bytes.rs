@@ -8,6 +8,7 @@ use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use memmap2::Mmap;
 
 use crate::error::FormatError;
+use crate::mmap::forget;
 
 /// A file or a part of one, mapped or in memory; cheap to clone, and immutable.
 ///
@@ -36,6 +37,8 @@ pub enum Advice {
     WillNeed,
     /// No particular order.
     Normal,
+    /// Not soon: the process gives the memory back to the system. What is needed again is found or read again.
+    NotSoon,
 }
 
 impl Bytes {
@@ -86,6 +89,7 @@ impl Bytes {
             Advice::Sequential => memmap2::Advice::Sequential,
             Advice::WillNeed => memmap2::Advice::WillNeed,
             Advice::Normal => memmap2::Advice::Normal,
+            Advice::NotSoon => return forget(map, self.start, self.len),
         };
         if self.len > 0 {
             drop(map.advise_range(advice, self.start, self.len));

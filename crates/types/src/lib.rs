@@ -38,7 +38,7 @@ pub use payload::{NESTING_MAX, ParsePathError, PathStep, Payload, PayloadPath, V
 pub use point::{PayloadSelector, Point, PointVectors, Projection, Record, VectorSelector};
 pub use schema::{
     CODES_MAX, CollectionSchema, FieldKind, HnswSpec, IndexSpec, InvalidSchema, IvfPqSpec,
-    PAYLOAD_INDEXES_MAX, Quantization, VECTOR_FIELDS_MAX, VectorParams,
+    PAYLOAD_INDEXES_MAX, Quantization, Rerank, VECTOR_FIELDS_MAX, VectorParams,
 };
 pub use search::{FacetCount, Hit, Rescore, SearchParams, SearchRequest, SearchResult, SearchStats};
 pub use source::{

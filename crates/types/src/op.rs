@@ -81,6 +81,13 @@ pub enum WriteOp {
         /// The kind of index and its parameters.
         index: IndexSpec,
     },
+    /// Leaves the vectors of sealed segments on the disk, or no longer.
+    SetOnDisk {
+        /// The vector field.
+        vector: VectorName,
+        /// As [`VectorParams::on_disk`](crate::VectorParams::on_disk).
+        on_disk: bool,
+    },
     /// Grants the next epoch of a partition of a stream: whoever holds an earlier one writes no more marks.
     TakeOver {
         /// The stream.

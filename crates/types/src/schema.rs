@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX};
 use crate::{Metric, NamedVectors, PayloadPath, VectorName};
 
-/// The definition of a collection. What can change later: payload indexes, and index parameters.
+/// The definition of a collection. What can change later: payload indexes, index parameters, and where vectors are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectionSchema {
     /// The vector fields by name; the unnamed one has the empty name. May be empty: a collection of payloads.
@@ -23,6 +23,9 @@ pub struct VectorParams {
     pub metric: Metric,
     /// How the field is indexed.
     pub index: IndexSpec,
+    /// Whether the vectors of sealed segments are left on the disk: the system reads single ones as they are asked for, and
+    /// none ahead.
+    pub on_disk: bool,
     /// The model whose vectors these are: its name, `name@revision` or `name@revision#hash`. What embeds text for this field has to be
     /// that model.
     pub model: Option<String>,
@@ -75,6 +78,37 @@ pub struct HnswSpec {
     pub full_scan_rows: usize,
     /// What a walk reads of a row.
     pub quantization: Quantization,
+    /// What the rows that a walk found are compared by.
+    pub rerank: Rerank,
+    /// Whether links, codes and half rows are read from their files as they lie, instead of from memory.
+    pub on_disk: bool,
+}
+
+/// What the rows that a walk found by their codes are compared by. The answer is the same, distances are of single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rerank {
+    /// Whole rows.
+    #[default]
+    Single,
+    /// Rows in half precision, which leave few to be compared whole.
+    Half,
+}
+
+impl Rerank {
+    /// The name used in requests and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Rerank::Single => "f32",
+            Rerank::Half => "f16",
+        }
+    }
+
+    /// The one of a name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Rerank> {
+        [Rerank::Single, Rerank::Half].into_iter().find(|rerank| rerank.name() == name)
+    }
 }
 
 /// What a walk over a graph reads of a row before the nearest are compared exactly.
@@ -103,7 +137,14 @@ impl Default for HnswSpec {
     fn default() -> Self {
         // M and ef_construction as measured in docs/adr/0003-hnsw.md. Below a few thousand rows an exact scan is as
         // fast as a graph walk and never misses.
-        HnswSpec { m: 16, ef_construction: 128, full_scan_rows: 2_000, quantization: Quantization::Sketch }
+        HnswSpec {
+            m: 16,
+            ef_construction: 128,
+            full_scan_rows: 2_000,
+            quantization: Quantization::Sketch,
+            rerank: Rerank::Single,
+            on_disk: false,
+        }
     }
 }
 
@@ -227,7 +268,8 @@ impl CollectionSchema {
     /// A collection with one unnamed vector field, indexed by HNSW with default parameters.
     #[must_use]
     pub fn single(dim: usize, metric: Metric) -> CollectionSchema {
-        let params = VectorParams { dim, metric, index: IndexSpec::Hnsw(HnswSpec::default()), model: None };
+        let index = IndexSpec::Hnsw(HnswSpec::default());
+        let params = VectorParams { dim, metric, index, on_disk: false, model: None };
         CollectionSchema {
             vectors: BTreeMap::from([(VectorName::new(), params)]),
             payload_indexes: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dvse_engine::EngineConfig;
 use dvse_index::Level;
-use dvse_types::{IndexSpec, Payload, SearchParams};
+use dvse_types::{IndexSpec, Payload, Rerank, SearchParams};
 
 use super::built::{Built, Recipe};
 use super::files::{FileArguments, Inputs};
@@ -12,7 +12,7 @@ use super::measure::{measure, requests};
 use super::report::Report;
 use super::truth::{Truth, compute_lists};
 use super::{grid, machine, serve};
-use crate::collection::{IndexName, QuantizationName};
+use crate::collection::{IndexName, QuantizationName, parse_rerank};
 use crate::failure::{Failure, Result};
 use crate::output::{Format, Output};
 use crate::progress::Board;
@@ -40,6 +40,15 @@ pub struct AnnArguments {
     /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
     #[arg(long, value_name = "NAME", default_value = "sketch")]
     pub quantize: QuantizationName,
+    /// What the points that a walk found are compared by: f32 or f16.
+    #[arg(long, value_name = "NAME", default_value = "f32", value_parser = parse_rerank)]
+    pub rerank: Rerank,
+    /// Leave the vectors on the disk.
+    #[arg(long)]
+    pub on_disk: bool,
+    /// Leave links, codes and f16 rows of a graph on the disk.
+    #[arg(long)]
+    pub index_on_disk: bool,
     /// Search the segment as it grew, in memory, instead of sealed and mapped.
     #[arg(long)]
     pub growing: bool,
@@ -105,6 +114,8 @@ pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
     for spec in &mut specs {
         if let IndexSpec::Hnsw(graph) | IndexSpec::Nsw(graph) = spec {
             graph.quantization = arguments.quantize.quantization();
+            graph.rerank = arguments.rerank;
+            graph.on_disk = arguments.index_on_disk;
         }
     }
     let mut inputs = arguments.files.read(arguments.truth.as_deref())?;
@@ -124,7 +135,7 @@ pub fn run(arguments: &AnnArguments, output: &Output) -> Result<()> {
     let mut headlines = Vec::new();
     for spec in specs {
         let config = arguments.run.config(level);
-        let recipe = Recipe { spec, metric: inputs.metric, fields: &[], config };
+        let recipe = Recipe { spec, metric: inputs.metric, on_disk: arguments.on_disk, fields: &[], config };
         let built = if arguments.growing {
             recipe.grow(&inputs.base, &all, &board)?
         } else {

@@ -26,6 +26,8 @@ pub struct Recipe<'a> {
     pub spec: IndexSpec,
     /// How vectors are compared.
     pub metric: Metric,
+    /// Whether the vectors are left on the disk.
+    pub on_disk: bool,
     /// Payload fields to be indexed.
     pub fields: &'a [(PayloadPath, FieldKind)],
     /// The settings of the engine; building only lets all rows fit one growing segment.
@@ -64,7 +66,8 @@ const BATCH_ROWS: usize = 1_024;
 impl Recipe<'_> {
     /// The schema of such a collection.
     pub fn schema(&self, dim: usize) -> CollectionSchema {
-        let params = VectorParams { dim, metric: self.metric, index: self.spec, model: None };
+        let Recipe { metric, spec: index, on_disk, .. } = *self;
+        let params = VectorParams { dim, metric, index, on_disk, model: None };
         CollectionSchema {
             vectors: BTreeMap::from([(VectorName::new(), params)]),
             payload_indexes: self.fields.iter().cloned().collect(),

@@ -129,7 +129,7 @@ pub fn run(arguments: &ChurnArguments, output: &Output) -> Result<()> {
     if let Some(rows) = arguments.growing_rows {
         config = EngineConfig { growing_rows_max: rows as usize, ..config };
     }
-    let recipe = Recipe { spec, metric: inputs.metric, fields: &[], config };
+    let recipe = Recipe { spec, metric: inputs.metric, on_disk: false, fields: &[], config };
     let left = recipe.build(&inputs.base, &window.rows(0, len), &|_| Payload::default(), &board)?;
     let lists = lists_of(&left.collection.view(), arguments, &inputs, &board)?;
     let left = Reference { view: left.collection.view(), lists, _files: left };

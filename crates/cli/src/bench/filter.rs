@@ -107,7 +107,7 @@ pub fn run(arguments: &FilterArguments, output: &Output) -> Result<()> {
     let attributes = Attributes::new(&inputs);
     let fields = Attributes::fields()?;
     let config = arguments.run.config(level);
-    let recipe = Recipe { spec, metric: inputs.metric, fields: &fields, config };
+    let recipe = Recipe { spec, metric: inputs.metric, on_disk: false, fields: &fields, config };
     let all: Vec<usize> = (0..inputs.base.rows).collect();
     let built = recipe.build(&inputs.base, &all, &|number| attributes.payload(number), &board)?;
     let mut table = Table::new([

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dvse_types::{IndexSpec, Quantization};
+use dvse_types::{IndexSpec, Quantization, Rerank};
 use serde_json::{Value, json};
 
 use crate::collection::{IndexName, QuantizationName};
@@ -81,6 +81,12 @@ pub fn shown(spec: &IndexSpec) -> Value {
             });
             if graph.quantization != Quantization::Sketch {
                 shown["quantization"] = json!(QuantizationName(graph.quantization).to_string());
+            }
+            if graph.rerank != Rerank::default() {
+                shown["rerank"] = json!(graph.rerank.name());
+            }
+            if graph.on_disk {
+                shown["on_disk"] = json!(true);
             }
             shown
         }

@@ -31,7 +31,7 @@ pub enum DeadLettersCommand {
         after_help = "Example:\n  dvse dead-letters list --from file:log --format jsonl | jq -r .reason | sort | uniq -c"
     )]
     List {
-        /// The log: file:DIR.
+        /// The log: file:DIR or pulsar://HOST:PORT.
         #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
         from: LogPlace,
         /// Those that were sent again, too.
@@ -47,7 +47,7 @@ pub enum DeadLettersCommand {
                             Example:\n  dvse dead-letters retry --from file:log"
     )]
     Retry {
-        /// The log: file:DIR.
+        /// The log: file:DIR or pulsar://HOST:PORT.
         #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
         from: LogPlace,
     },
@@ -145,6 +145,10 @@ async fn retry(log: &dyn TopicLog) -> Result<u64> {
             let Some(last) = records.last().map(|record| record.position) else { break };
             for record in &records {
                 let Some(letter) = reading.read(record)? else { continue };
+                // Too large for a letter: only the log it came from has it.
+                if letter.record.is_empty() {
+                    continue;
+                }
                 send(log, &mut producers, &letter).await?;
                 sent += 1;
             }
@@ -169,7 +173,7 @@ async fn send(
             spec.ok_or_else(|| log_failure(dvse_ingest::LogError::NoTopic { topic: topic.clone() }))?;
         let mut opened = Vec::new();
         for partition in 0..spec.partitions {
-            opened.push(log.producer(&topic, partition).await.map_err(log_failure)?);
+            opened.push(log.shared_producer(&topic, partition).await.map_err(log_failure)?);
         }
         producers.push((topic.clone(), opened));
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::model::{EmbedderName, NoModel, TextModel, parse_embedder};
 use super::rest_sink::{RestSink, sink_error};
-use super::{LogPlace, PARTITIONS, block_on, log_failure, parse_place};
+use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
 use crate::client::{Client, Connection, Refusal, segment};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, grouped};
@@ -28,7 +28,7 @@ use crate::stop::Stop;
                         dvse ingest --from file:log --collection docs --embedder none --until-empty"
 )]
 pub struct IngestArguments {
-    /// The log: file:DIR.
+    /// The log: file:DIR or pulsar://HOST:PORT.
     #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
     pub from: LogPlace,
     /// The collection; it is created when there is none.
@@ -92,7 +92,9 @@ impl Parts for Connected {
 /// The log cannot be read or written, the collection cannot be written, or another worker took over.
 pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
     let client = Client::new(&arguments.connection)?;
-    let log = arguments.from.open()?;
+    let stop = Stop::watch()?;
+    let board = Board::new(arguments.quiet);
+    let log = arguments.from.open(Waiting::until(&stop, &board))?;
     let collection = arguments.collection.clone();
     let batch_records = NonZeroUsize::new(arguments.batch as usize).unwrap_or(NonZeroUsize::MIN);
     let config = PipelineConfig {
@@ -103,8 +105,6 @@ pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
     };
     let partitions =
         block_on(async { ensure_topics(&*log, &config, PARTITIONS).await.map_err(log_failure) })?;
-    let stop = Stop::watch()?;
-    let board = Board::new(arguments.quiet);
     let model = arguments.embedder.load(arguments.model_batch, arguments.model_timeout)?;
     let identity = model.as_deref().map(dvse_embed::Embedder::model);
     let Some((dim, metric)) = connect(&client, &collection, identity, &board, &stop)? else {

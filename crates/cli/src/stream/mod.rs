@@ -1,9 +1,12 @@
-//! Streams of records: `dvse produce`, `ingest`, `dead-letters` and `topics`.
+//! Streams of records: `dvse produce`, `ingest`, `rebuild`, `dead-letters` and `topics`.
 
 pub mod dead_letters;
 pub mod ingest;
 mod model;
 pub mod produce;
+#[cfg(feature = "pulsar")]
+mod pulsar;
+pub mod rebuild;
 mod rest_sink;
 pub mod topics;
 
@@ -14,6 +17,8 @@ use std::sync::Arc;
 use dvse_ingest::{EmbeddedLog, LogError, TopicLog};
 
 use crate::failure::{Failure, Remedy as _, Result};
+use crate::progress::Board;
+use crate::stop::Stop;
 
 /// How many partitions a topic gets that is made on the way. As many workers feed the collection at once; more than the log
 /// of one collection can take side by side gain nothing.
@@ -24,15 +29,18 @@ pub const PARTITIONS: u32 = 4;
 pub enum LogPlace {
     /// A folder.
     Folder(PathBuf),
+    /// A cluster of Apache Pulsar.
+    #[cfg(feature = "pulsar")]
+    Pulsar(String),
 }
 
-/// Reads `file:DIR` or a bare path.
+/// Reads `file:DIR`, a bare path, or `pulsar://HOST:PORT`.
 ///
 /// # Errors
 /// It names a kind of log that this build does not have.
 pub fn parse_place(text: &str) -> std::result::Result<LogPlace, String> {
     if text.starts_with("pulsar:") || text.starts_with("pulsar+ssl:") {
-        return Err("this build has no Apache Pulsar yet; keep the log in a folder: file:DIR".to_owned());
+        return pulsar_place(text);
     }
     let path = text.strip_prefix("file:").unwrap_or(text);
     // `file://DIR` is how some write it.
@@ -46,23 +54,63 @@ pub fn parse_place(text: &str) -> std::result::Result<LogPlace, String> {
     Ok(LogPlace::Folder(PathBuf::from(path)))
 }
 
-impl LogPlace {
-    /// Opens the log; a folder that is not there is made.
-    pub fn open(&self) -> Result<Arc<dyn TopicLog>> {
-        let LogPlace::Folder(folder) = self;
-        let opened = EmbeddedLog::open(folder);
-        let opened = opened.doing(|| format!("cannot open the log in {}", folder.display()));
-        Ok(Arc::new(opened.help(|| "give a folder that can be written: file:DIR".to_owned())?))
+#[cfg(not(feature = "pulsar"))]
+fn pulsar_place(_: &str) -> std::result::Result<LogPlace, String> {
+    Err("this build has no Apache Pulsar: build it with `cargo build --release --features pulsar` (which needs \
+         protoc), or keep the log in a folder: file:DIR"
+        .to_owned())
+}
+
+#[cfg(feature = "pulsar")]
+fn pulsar_place(text: &str) -> std::result::Result<LogPlace, String> {
+    dvse_ingest::pulsar::check_address(text)?;
+    Ok(LogPlace::Pulsar(text.to_owned()))
+}
+
+/// Who hears of a broker that is away, and says when waiting for it has no point any more.
+#[cfg_attr(not(feature = "pulsar"), expect(dead_code, reason = "a folder is there or is not"))]
+#[derive(Clone)]
+pub struct Waiting {
+    board: Board,
+    stop: Option<Arc<Stop>>,
+}
+
+impl Waiting {
+    /// For ever, until told to stop.
+    pub fn until(stop: &Arc<Stop>, board: &Board) -> Waiting {
+        Waiting { board: board.clone(), stop: Some(Arc::clone(stop)) }
     }
 
-    /// Opens a log that must be there.
+    /// A few seconds.
+    pub fn briefly() -> Waiting {
+        Waiting { board: Board::new(true), stop: None }
+    }
+}
+
+impl LogPlace {
+    /// Opens the log; a folder that is not there is made.
+    #[cfg_attr(not(feature = "pulsar"), expect(unused_variables, reason = "a folder is there or is not"))]
+    pub fn open(&self, waiting: Waiting) -> Result<Arc<dyn TopicLog>> {
+        match self {
+            LogPlace::Folder(folder) => {
+                let opened = EmbeddedLog::open(folder);
+                let opened = opened.doing(|| format!("cannot open the log in {}", folder.display()));
+                Ok(Arc::new(opened.help(|| "give a folder that can be written: file:DIR".to_owned())?))
+            }
+            #[cfg(feature = "pulsar")]
+            LogPlace::Pulsar(url) => pulsar::open(url, None, waiting),
+        }
+    }
+
+    /// Opens a log that must be there, for a command that does not wait for long.
     pub fn open_existing(&self) -> Result<Arc<dyn TopicLog>> {
-        let LogPlace::Folder(folder) = self;
-        if !folder.is_dir() {
+        if let LogPlace::Folder(folder) = self
+            && !folder.is_dir()
+        {
             return Err(Failure::new(format!("there is no log in {}", folder.display()))
                 .with_help("send it some records first: dvse produce --to file:DIR --file records.jsonl"));
         }
-        self.open()
+        self.open(Waiting::briefly())
     }
 }
 
@@ -78,8 +126,21 @@ pub fn log_failure(error: LogError) -> Failure {
             "one process at a time writes a partition: wait for it to end, or stop it.\n\
              One `dvse ingest` serves a log; give a second one a log of its own"
         }
-        LogError::Held { .. } => "start `dvse ingest` on this log, which takes the records away",
-        LogError::NoTopic { .. } => "see which topics there are: dvse topics list --log file:DIR",
+        LogError::Held { .. } | LogError::HeldByBroker { .. } => {
+            "start `dvse ingest` on this log, which takes the records away"
+        }
+        LogError::NoTopic { .. } => {
+            "see which topics there are: dvse topics list --log SOURCE.\n\
+             On Pulsar make them with dvse topics ensure --pulsar pulsar://HOST:6650 --admin http://HOST:8080"
+        }
+        LogError::NeedsAdministration { .. } => {
+            "make the topics once: dvse topics ensure --pulsar pulsar://HOST:6650 --admin http://HOST:8080"
+        }
+        LogError::Unreachable { .. } => "start it, or check the address: the same command goes on then",
+        LogError::Denied { .. } => {
+            "give a token that may produce and consume in the namespace as DVSE_PULSAR_TOKEN"
+        }
+        LogError::Refused { .. } => "check the address and the topic with who runs the cluster",
         LogError::Partitions { .. } => "leave --partitions out, or make another log",
         LogError::Gone { .. } => {
             "the records were dropped before they were read, or the log is another one than before.\n\
@@ -103,8 +164,12 @@ mod tests {
             assert_eq!(parse_place(text), Ok(LogPlace::Folder("/tmp/log".into())), "{text}");
         }
         assert_eq!(parse_place("file:log"), Ok(LogPlace::Folder("log".into())));
+        #[cfg(feature = "pulsar")]
+        assert_eq!(parse_place("pulsar://h:6650"), Ok(LogPlace::Pulsar("pulsar://h:6650".to_owned())));
+        let pulsar = if cfg!(feature = "pulsar") { "write pulsar://HOST:PORT" } else { "--features pulsar" };
         for (text, says) in [
-            ("pulsar://h:6650", "no Apache Pulsar yet"),
+            ("pulsar://h:x", pulsar),
+            ("pulsar+ssl://h:6651", pulsar),
             ("", "folder"),
             ("file:", "folder"),
             ("http://x", "folder"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dvse_ingest::pipeline::{PipelineConfig, ensure_topics};
 use dvse_ingest::{LogError, Producer, TopicLog, TopicName, key_of, partition_of};
 
-use super::{LogPlace, PARTITIONS, block_on, log_failure, parse_place};
+use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
 use crate::failure::{Failure, Remedy as _, Result};
 use crate::progress::{Board, Task};
 use crate::stop::Stop;
@@ -22,7 +22,7 @@ use crate::stop::Stop;
                         tail -f records.jsonl | dvse produce --to file:log --file -"
 )]
 pub struct ProduceArguments {
-    /// The log: file:DIR.
+    /// The log: file:DIR or pulsar://HOST:PORT.
     #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
     pub to: LogPlace,
     /// The file of records, one a line; - is the standard input.
@@ -56,14 +56,21 @@ const HELD_WAIT: Duration = Duration::from_millis(500);
 /// The file cannot be read, or the log cannot be written. The message says how many records are sent and how to go on.
 pub fn run(arguments: &ProduceArguments) -> Result<()> {
     let lines = open(&arguments.file)?;
-    let log = arguments.to.open()?;
     let stop = Stop::watch()?;
     let board = Board::new(arguments.quiet);
+    let log = arguments.to.open(Waiting::until(&stop, &board))?;
     block_on(async {
         let producers = open_producers(&*log, arguments).await?;
         let task = board.task("sent", "records", None);
-        let mut sender =
-            Sender { producers, board: &board, stop: &stop, task, durable: arguments.skip, unflushed: 0 };
+        let mut sender = Sender {
+            producers,
+            board: &board,
+            stop: &stop,
+            task,
+            durable: arguments.skip,
+            unflushed: 0,
+            is_told: false,
+        };
         sender.task.resume_at(arguments.skip);
         let outcome = sender.send_all(lines, arguments.skip).await;
         // What was appended is flushed whatever stopped the reading.
@@ -99,7 +106,7 @@ async fn open_producers(log: &dyn TopicLog, arguments: &ProduceArguments) -> Res
     let partitions = ensure_topics(log, &config, arguments.partitions).await.map_err(log_failure)?;
     let mut producers = Vec::new();
     for partition in 0..partitions {
-        producers.push(log.producer(&arguments.topic, partition).await.map_err(log_failure)?);
+        producers.push(log.shared_producer(&arguments.topic, partition).await.map_err(log_failure)?);
     }
     Ok(producers)
 }
@@ -111,8 +118,10 @@ struct Sender<'a> {
     task: Task,
     /// Records that are sent durably, those of an earlier run included.
     durable: u64,
-    /// Records and bytes since then.
+    /// Records since then.
     unflushed: u64,
+    /// Whether it was said that producers are held.
+    is_told: bool,
 }
 
 impl Sender<'_> {
@@ -154,25 +163,27 @@ impl Sender<'_> {
         let key = key_of(record);
         let count = u32::try_from(self.producers.len()).unwrap_or(u32::MAX);
         let partition = partition_of(&key, count) as usize;
-        let mut is_told = false;
         loop {
             let Some(producer) = self.producers.get_mut(partition) else { return Ok(()) };
             match producer.append(&key, record, HELD_WAIT).await {
-                Ok(_) => break,
-                Err(held @ LogError::Held { .. }) => {
-                    self.flush().await?;
-                    if self.stop.is_asked() {
-                        return Err(log_failure(held));
-                    }
-                    if !is_told {
-                        self.board.say(&format!("waiting: {held}"));
-                        is_told = true;
-                    }
-                }
-                Err(error) => return Err(log_failure(error)),
+                Ok(()) => break,
+                Err(error) => self.wait_for_room(error)?,
             }
+            self.flush().await?;
         }
+        self.is_told = false;
         self.unflushed += 1;
+        Ok(())
+    }
+
+    /// Says that producers are held, once; fails where that is not what happened, or there is no point in waiting.
+    fn wait_for_room(&mut self, error: LogError) -> Result<()> {
+        if !error.is_held() || self.stop.is_asked() {
+            return Err(log_failure(error));
+        }
+        if !std::mem::replace(&mut self.is_told, true) {
+            self.board.say(&format!("waiting: {error}"));
+        }
         Ok(())
     }
 
@@ -180,9 +191,14 @@ impl Sender<'_> {
         if self.unflushed == 0 {
             return Ok(());
         }
-        for producer in &mut self.producers {
-            producer.flush().await.map_err(log_failure)?;
+        for at in 0..self.producers.len() {
+            while let Some(producer) = self.producers.get_mut(at)
+                && let Err(error) = producer.flush().await
+            {
+                self.wait_for_room(error)?;
+            }
         }
+        self.is_told = false;
         self.durable += self.unflushed;
         self.unflushed = 0;
         self.task.set(self.durable);

@@ -1,11 +1,13 @@
 //! `dvse topics`: makes and lists the topics of a log.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use dvse_ingest::{TopicLog, TopicName, TopicSpec};
 use serde_json::json;
 
-use super::{LogPlace, PARTITIONS, block_on, log_failure, parse_place};
-use crate::failure::Result;
+use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
+use crate::failure::{Failure, Result};
 use crate::output::{Format, Output, Table, grouped};
 
 /// What to do with topics.
@@ -23,15 +25,24 @@ pub struct TopicsArguments {
 #[derive(Debug, Subcommand)]
 pub enum TopicsCommand {
     /// Make the three topics of ingest, or change their settings; run twice it changes nothing.
-    #[command(after_help = "`produce` and `ingest` make what is not there with these defaults.\n\n\
-                            Example:\n  dvse topics ensure --log file:log --retention-hours 48 --dry-run")]
+    #[command(
+        after_help = "In a folder `produce` and `ingest` make what is not there with these defaults.\n\n\
+                            Example:\n  dvse topics ensure --log file:log --retention-hours 48 --dry-run\n  \
+                            dvse topics ensure --pulsar pulsar://127.0.0.1:6650 --admin http://127.0.0.1:8080"
+    )]
     Ensure {
-        /// The log: file:DIR.
-        #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
-        log: LogPlace,
-        /// Into how many parts each is divided; fixed once it is there.
-        #[arg(long, value_name = "N", default_value_t = PARTITIONS, value_parser = clap::value_parser!(u32).range(1..=256))]
-        partitions: u32,
+        /// The log: file:DIR or pulsar://HOST:PORT.
+        #[arg(long, value_name = "SOURCE", value_parser = parse_place, required_unless_present = "pulsar", conflicts_with = "pulsar")]
+        log: Option<LogPlace>,
+        /// A cluster of Apache Pulsar: pulsar://HOST:PORT.
+        #[arg(long, value_name = "URL", value_parser = parse_place)]
+        pulsar: Option<LogPlace>,
+        /// The cluster's administration: http://HOST:PORT.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
+        /// Into how many parts each is divided, by default 4; fixed once it is there.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+        partitions: Option<u32>,
         /// Hours that raw records stay after every subscription has passed them.
         #[arg(long, value_name = "N", default_value_t = 24)]
         retention_hours: u32,
@@ -46,7 +57,7 @@ pub enum TopicsCommand {
     #[command(after_help = "For a collection that is not fed from this log any more.\n\n\
                             Example:\n  dvse topics unsubscribe --log file:log --subscription docs")]
     Unsubscribe {
-        /// The log: file:DIR.
+        /// The log: file:DIR or pulsar://HOST:PORT.
         #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
         log: LogPlace,
         /// The subscription: for `ingest` the name of the collection.
@@ -59,9 +70,12 @@ pub enum TopicsCommand {
     /// List the topics and what they hold.
     #[command(after_help = "Example:\n  dvse topics list --log file:log --format jsonl")]
     List {
-        /// The log: file:DIR.
+        /// The log: file:DIR or pulsar://HOST:PORT.
         #[arg(long, value_name = "SOURCE", value_parser = parse_place)]
         log: LogPlace,
+        /// A cluster's administration, for the settings: http://HOST:PORT.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
         /// How to print them.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
@@ -74,43 +88,72 @@ pub enum TopicsCommand {
 /// The log cannot be read or written, or a topic is there with another number of partitions.
 pub fn run(arguments: &TopicsArguments, output: &Output) -> Result<()> {
     match &arguments.command {
-        TopicsCommand::Ensure { log, partitions, retention_hours, backlog_mib, dry_run } => {
+        TopicsCommand::Ensure { log, pulsar, admin, partitions, retention_hours, backlog_mib, dry_run } => {
             let raw = TopicSpec {
                 retention_ms: Some(u64::from(*retention_hours) * 3_600_000),
                 backlog_bytes_max: Some(u64::from(*backlog_mib) << 20),
-                ..TopicSpec::raw_events(*partitions)
+                ..TopicSpec::raw_events(partitions.unwrap_or(PARTITIONS))
             };
-            let wanted = [
-                (TopicName::raw_events(), raw),
-                (TopicName::vector_indexed(), TopicSpec::vector_indexed(*partitions)),
-                (TopicName::dead_letters(), TopicSpec::dead_letters(*partitions)),
-            ];
-            block_on(ensure(&*log.open()?, &wanted, *dry_run, output))
+            match log.as_ref().or(pulsar.as_ref()) {
+                None => Ok(()),
+                Some(place @ LogPlace::Folder(_)) => {
+                    if pulsar.is_some() || admin.is_some() {
+                        return Err(Failure::new(
+                            "--pulsar and --admin are for a cluster, and this is a folder",
+                        )
+                        .with_help("leave them out, or give --pulsar pulsar://HOST:PORT"));
+                    }
+                    let log = place.open(Waiting::briefly())?;
+                    block_on(ensure(&*log, raw, *partitions, *dry_run, output))
+                }
+                #[cfg(feature = "pulsar")]
+                Some(place) => {
+                    super::pulsar::ensure(place, admin.as_deref(), raw, *partitions, *dry_run, output)
+                }
+            }
         }
         TopicsCommand::Unsubscribe { log, subscription, topic } => {
             let log = log.open_existing()?;
             block_on(async { log.unsubscribe(topic, subscription).await.map_err(log_failure) })
         }
-        TopicsCommand::List { log, format } => block_on(list(&*log.open_existing()?, *format, output)),
+        TopicsCommand::List { log, admin, format } => {
+            let log: Arc<dyn TopicLog> = match (log, admin) {
+                #[cfg(feature = "pulsar")]
+                (LogPlace::Pulsar(url), Some(admin)) => {
+                    super::pulsar::open(url, Some(super::pulsar::admin(admin)?), Waiting::briefly())?
+                }
+                _ => log.open_existing()?,
+            };
+            block_on(list(&*log, *format, output))
+        }
     }
 }
 
 async fn ensure(
     log: &dyn TopicLog,
-    wanted: &[(TopicName, TopicSpec)],
+    raw: TopicSpec,
+    partitions: Option<u32>,
     dry_run: bool,
     output: &Output,
 ) -> Result<()> {
+    // What is there keeps its number of partitions, and events and letters have that of the records.
+    let there = log.spec(&TopicName::raw_events()).await.map_err(log_failure)?;
+    let partitions = partitions.or(there.map(|spec| spec.partitions)).unwrap_or(raw.partitions);
+    let wanted = [
+        (TopicName::raw_events(), TopicSpec { partitions, ..raw }),
+        (TopicName::vector_indexed(), TopicSpec::vector_indexed(partitions)),
+        (TopicName::dead_letters(), TopicSpec::dead_letters(partitions)),
+    ];
     for (topic, spec) in wanted {
-        let there = log.spec(topic).await.map_err(log_failure)?;
+        let there = log.spec(&topic).await.map_err(log_failure)?;
         let what = match there {
-            Some(there) if there == *spec => "is as asked".to_owned(),
-            Some(there) => format!("{} -> {}", describe(&there), describe(spec)),
-            None => format!("new: {}", describe(spec)),
+            Some(there) if there == spec => "is as asked".to_owned(),
+            Some(there) => format!("{} -> {}", describe(&there), describe(&spec)),
+            None => format!("new: {}", describe(&spec)),
         };
         output.line(format!("{topic}  {what}"))?;
-        if there != Some(*spec) && !dry_run {
-            log.ensure(topic, *spec).await.map_err(log_failure)?;
+        if there != Some(spec) && !dry_run {
+            log.ensure(&topic, spec).await.map_err(log_failure)?;
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ const COMMANDS: &[&[&str]] = &[
     &["export"],
     &["produce"],
     &["ingest"],
+    &["rebuild"],
     &["dead-letters"],
     &["dead-letters", "list"],
     &["dead-letters", "retry"],

@@ -1,5 +1,6 @@
+use super::index::encode_hnsw;
 use super::*;
-use dvse_types::{Position, SourceMark, StreamName};
+use dvse_types::{HnswSpec, IvfPqSpec, Position, Quantization, Rerank, SourceMark, StreamName};
 use serde_json::json;
 
 fn payload(value: serde_json::Value) -> Payload {
@@ -72,13 +73,22 @@ fn everything() -> WriteBatch {
             set_index(IndexSpec::Hnsw(graph(Quantization::Scalar8))),
             set_index(IndexSpec::Hnsw(graph(Quantization::RaBitQ { bits: 1 }))),
             set_index(IndexSpec::Nsw(graph(Quantization::RaBitQ { bits: 8 }))),
+            set_index(IndexSpec::Hnsw(HnswSpec { rerank: Rerank::Half, ..graph(Quantization::Sketch) })),
+            set_index(IndexSpec::Nsw(HnswSpec { on_disk: true, ..graph(Quantization::Scalar8) })),
+            set_index(IndexSpec::Hnsw(HnswSpec {
+                rerank: Rerank::Half,
+                on_disk: true,
+                ..graph(Quantization::RaBitQ { bits: 4 })
+            })),
+            WriteOp::SetOnDisk { vector: "a".to_owned(), on_disk: true },
+            WriteOp::SetOnDisk { vector: String::new(), on_disk: false },
             set_index(IndexSpec::IvfPq(IvfPqSpec { nprobe: 7, ..IvfPqSpec::default() })),
         ],
     }
 }
 
 fn graph(quantization: Quantization) -> HnswSpec {
-    HnswSpec { m: 5, ef_construction: 6, full_scan_rows: usize::MAX, quantization }
+    HnswSpec { m: 5, ef_construction: 6, full_scan_rows: usize::MAX, quantization, ..HnswSpec::default() }
 }
 
 fn set_index(index: IndexSpec) -> WriteOp {

@@ -66,12 +66,18 @@ fn script() -> Vec<Act> {
             12 | 31 => Some(IndexSpec::IvfPq(lists)),
             17 => Some(IndexSpec::Flat),
             22 => Some(IndexSpec::Hnsw(graph())),
+            14 => Some(IndexSpec::Hnsw(HnswSpec { rerank: Rerank::Half, ..graph() })),
             9 => Some(IndexSpec::Hnsw(HnswSpec { quantization: Quantization::Scalar8, ..graph() })),
             24 => {
-                Some(IndexSpec::Nsw(HnswSpec { quantization: Quantization::RaBitQ { bits: 4 }, ..graph() }))
+                let quantization = Quantization::RaBitQ { bits: 4 };
+                let (rerank, on_disk) = (Rerank::Half, true);
+                Some(IndexSpec::Nsw(HnswSpec { quantization, rerank, on_disk, ..graph() }))
             }
             _ => None,
         };
+        if let 11 | 19 | 26 = round {
+            ops.push(WriteOp::SetOnDisk { vector: String::new(), on_disk: round != 19 });
+        }
         ops.extend(index.map(|index| WriteOp::SetIndex { vector: String::new(), index }));
         let durability = if round % 5 == 3 { Durability::Buffered } else { Durability::Synced };
         let partition = rng.below(2) as u32;

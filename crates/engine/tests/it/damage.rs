@@ -20,11 +20,13 @@ fn files() -> Vec<(Option<&'static str>, String, Vec<u8>)> {
     let mut schema = CollectionSchema::single(2, Metric::L2);
     let spec = HnswSpec { m: 4, ef_construction: 16, full_scan_rows: 4, ..HnswSpec::default() };
     let lists = IvfPqSpec { lists: 2, full_scan_rows: 4, ..IvfPqSpec::default() };
+    let placed = HnswSpec { rerank: Rerank::Half, on_disk: true, ..spec };
     for (name, index) in
-        [("", IndexSpec::Nsw(spec)), ("b", IndexSpec::Hnsw(spec)), ("v", IndexSpec::IvfPq(lists))]
+        [("", IndexSpec::Nsw(spec)), ("b", IndexSpec::Hnsw(placed)), ("v", IndexSpec::IvfPq(lists))]
     {
         let (dim, metric) = if name.is_empty() { (2, Metric::L2) } else { (3, Metric::Cosine) };
-        schema.vectors.insert(name.to_owned(), VectorParams { dim, metric, index, model: None });
+        let on_disk = name == "b";
+        schema.vectors.insert(name.to_owned(), VectorParams { dim, metric, index, on_disk, model: None });
     }
     schema.payload_indexes.insert("k".parse().unwrap(), FieldKind::Keyword);
     let collection = EmbeddedCollection::create_in(&dir, "c", schema, config(0)).unwrap();

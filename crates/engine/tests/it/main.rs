@@ -11,5 +11,6 @@ mod crash;
 mod damage;
 mod model;
 mod pace;
+mod placement;
 mod reindex;
 mod sources;

@@ -27,7 +27,7 @@ fn a_collection_answers_as_a_map_for_long() {
 }
 
 fn schema() -> CollectionSchema {
-    let params = |dim, metric, index| VectorParams { dim, metric, index, model: None };
+    let params = |dim, metric, index| VectorParams { dim, metric, index, on_disk: false, model: None };
     let mut schema = CollectionSchema::single(3, Metric::L2);
     schema.vectors.insert(String::new(), params(3, Metric::L2, IndexSpec::Hnsw(graph(4, 32))));
     schema.vectors.insert("cos".to_owned(), params(2, Metric::Cosine, IndexSpec::Nsw(graph(4, 32))));
@@ -52,7 +52,9 @@ fn random_index(rng: &mut Rng) -> IndexSpec {
         3 => Quantization::RaBitQ { bits: Quantization::RABITQ_BITS[rng.below(4) as usize] },
         _ => Quantization::Sketch,
     };
-    let spec = HnswSpec { m: 4 + rng.below(4) as usize, quantization, ..graph(full_scan_rows, 16) };
+    let rerank = if rng.chance(3) { Rerank::Half } else { Rerank::Single };
+    let (m, on_disk) = (4 + rng.below(4) as usize, rng.chance(3));
+    let spec = HnswSpec { m, quantization, rerank, on_disk, ..graph(full_scan_rows, 16) };
     match rng.below(4) {
         0 => IndexSpec::Flat,
         1 => IndexSpec::Hnsw(spec),
@@ -464,6 +466,10 @@ fn random_op(rng: &mut Rng) -> WriteOp {
         23 => {
             let vector = ["", "cos", "flat", "lists"][rng.below(4) as usize].to_owned();
             WriteOp::SetIndex { vector, index: random_index(rng) }
+        }
+        22 => {
+            let vector = ["", "cos", "flat", "lists"][rng.below(4) as usize].to_owned();
+            WriteOp::SetOnDisk { vector, on_disk: rng.chance(2) }
         }
         24 => {
             let (stream, partition) = random_partition(rng);

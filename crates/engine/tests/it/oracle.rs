@@ -119,6 +119,10 @@ impl Oracle {
                 params.index = *index;
                 0
             }
+            WriteOp::SetOnDisk { vector, on_disk } => {
+                self.schema.as_mut().unwrap().vectors.get_mut(vector).unwrap().on_disk = *on_disk;
+                0
+            }
             WriteOp::TakeOver { stream, partition } => {
                 let none = SourceState { epoch: 0, position: None, seq: SeqNo(0) };
                 self.sources.entry((stream.clone(), *partition)).or_insert(none).epoch += 1;

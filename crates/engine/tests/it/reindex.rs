@@ -26,7 +26,7 @@ fn lists(lists: usize) -> IvfPqSpec {
 }
 
 /// Each kind follows another, and so do other parameters of a kind.
-fn changes() -> [IndexSpec; 11] {
+fn changes() -> [IndexSpec; 14] {
     [
         IndexSpec::IvfPq(lists(0)),
         IndexSpec::Nsw(graph(8)),
@@ -37,6 +37,9 @@ fn changes() -> [IndexSpec; 11] {
         IndexSpec::Hnsw(HnswSpec { quantization: Quantization::Scalar8, ..graph(8) }),
         IndexSpec::Hnsw(HnswSpec { quantization: Quantization::RaBitQ { bits: 1 }, ..graph(8) }),
         IndexSpec::Nsw(HnswSpec { quantization: Quantization::RaBitQ { bits: 4 }, ..graph(8) }),
+        IndexSpec::Hnsw(HnswSpec { rerank: Rerank::Half, ..graph(8) }),
+        IndexSpec::Hnsw(HnswSpec { rerank: Rerank::Half, quantization: Quantization::Scalar8, ..graph(8) }),
+        IndexSpec::Nsw(HnswSpec { rerank: Rerank::Half, on_disk: true, ..graph(8) }),
         IndexSpec::IvfPq(lists(9)),
         IndexSpec::Hnsw(graph(8)),
     ]

@@ -6,7 +6,7 @@ use dvse_types::{Metric, Rescore};
 use super::CodedQuery;
 use super::computer::CodeComputer;
 use super::sections::CodedRows;
-use crate::byte_rows::ExactRows;
+use crate::byte_rows::{ExactRows, QueryCopies, RowCopies};
 use crate::candidates::{pack, unpack_distance, unpack_row};
 use crate::computer::{DistanceComputer, Kernel, Prefetch};
 use crate::graph::adjacency::Adjacency;
@@ -39,6 +39,7 @@ pub(crate) struct CodedSearch<'a, V, K> {
     pub(crate) rows: &'a V,
     pub(crate) kernel: K,
     pub(crate) coded: &'a CodedRows,
+    pub(crate) copies: RowCopies<'a>,
     /// Padded to the stride of the rows.
     pub(crate) query: &'a [f32],
     pub(crate) k: usize,
@@ -47,6 +48,7 @@ pub(crate) struct CodedSearch<'a, V, K> {
     pub(crate) set: RowSet<'a>,
     pub(crate) beam: &'a mut Beam,
     pub(crate) scratch: &'a mut CodedQuery,
+    pub(crate) forms: &'a mut QueryCopies,
 }
 
 impl<V: VectorView, K: Kernel> CodedSearch<'_, V, K> {
@@ -63,10 +65,10 @@ impl<V: VectorView, K: Kernel> CodedSearch<'_, V, K> {
     /// Leaves in the pool the best `k` of its candidates, compared exactly as far as they may be among them.
     #[inline(always)]
     fn finish<I: Isa>(self, isa: I) -> u64 {
-        let CodedSearch { rows, kernel, coded, query, k, rescore, beam, scratch, .. } = self;
+        let CodedSearch { rows, kernel, coded, copies, query, k, rescore, beam, scratch, forms, .. } = self;
         let codes = CodeComputer::new(isa, coded.coder(), scratch, coded.rows());
         choose(&codes, k, rescore, beam);
-        rerank_batch(&ExactRows::by_floats(isa, kernel, query, rows), k, beam)
+        rerank_batch(&ExactRows::new(isa, kernel, query, rows, copies, forms), k, beam)
     }
 }
 

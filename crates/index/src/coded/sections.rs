@@ -16,7 +16,7 @@ use super::coder::Encode;
 use super::{Coder, RowCodes};
 use crate::quant::rabitq::EncodeScratch;
 use crate::sections::{
-    OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized,
+    OpenIndexError, Placement, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized,
 };
 use crate::sketch::entries::Entries;
 use crate::vectors::VectorView;
@@ -163,7 +163,7 @@ fn mean_of<V: VectorView>(view: &V, rows: u32, pool: Option<&rayon::ThreadPool>)
     sums.into_iter().map(|sum| (sum * share) as f32).collect()
 }
 
-/// The codes of a sealed index, in memory.
+/// The codes of a sealed index.
 #[derive(Debug)]
 pub(crate) struct CodedRows {
     coder: Coder,
@@ -182,6 +182,7 @@ impl CodedRows {
         metric: Metric,
         dim: usize,
         rows: u32,
+        placement: Placement,
     ) -> Result<Option<CodedRows>, OpenIndexError> {
         if source.section(META).is_none() {
             // An index without codes has none of their sections; one that only lost the header is damaged.
@@ -197,7 +198,7 @@ impl CodedRows {
             return Err(damaged(CENTER, element, "a value", got, "a finite number".to_owned()));
         }
         let row_bytes = codes.row_bytes(dim);
-        let bytes = sized(source, ROWS, u64::from(rows) * row_bytes as u64, 1)?.resident();
+        let bytes = sized(source, ROWS, u64::from(rows) * row_bytes as u64, 1)?.placed(placement);
         let Some(coder) = Coder::new(codes, metric, dim, center, meta.seed) else {
             return Err(damaged(META, 0, "the bits of a value", meta.bits, "1, 2, 4 or 8"));
         };

@@ -123,6 +123,41 @@ pub(crate) fn select_neighbours<S: PruneSpace>(
     }
 }
 
+/// Chooses at most `more` neighbours beside those that a row has (`stay`, which are among the candidates): these are
+/// taken as they are, and occlude what is farther. Otherwise as [`select_neighbours`], but that twins come last.
+pub(crate) fn select_beside<S: PruneSpace>(
+    space: &mut S,
+    candidates: &[u64],
+    stay: &[u32],
+    rule: PruneRule,
+    more: usize,
+    taken: &mut Vec<u64>,
+) {
+    taken.clear();
+    let mut places = more.min(rule.keep_max.saturating_sub(stay.len()));
+    let mut twins = 0;
+    for candidate in candidates {
+        let is_twin = space.is_twin(*candidate, rule);
+        if stay.contains(&unpack_row(*candidate)) {
+            twins += usize::from(is_twin);
+            taken.push(*candidate | if is_twin { TWIN } else { 0 });
+        } else if places > 0 && !is_twin && !space.is_occluded(*candidate, taken, rule) {
+            taken.push(*candidate);
+            places -= 1;
+        }
+    }
+    places = places.min((rule.keep_max / TWIN_PART).saturating_sub(twins));
+    for candidate in candidates {
+        if places == 0 {
+            return;
+        }
+        if !stay.contains(&unpack_row(*candidate)) && space.is_twin(*candidate, rule) {
+            taken.push(candidate | TWIN);
+            places -= 1;
+        }
+    }
+}
+
 /// Compares full rows.
 pub(crate) struct RowSpace<'a, I, V, K> {
     pub(crate) isa: I,

@@ -11,12 +11,13 @@ use super::params::{HnswParams, HnswParamsError};
 use super::search::{SketchTarget, Target};
 use super::sections;
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
-use crate::byte_rows::ByteRows;
+use crate::byte_rows::{ByteRows, RowCopies};
 use crate::candidates::ROWS_MAX;
 use crate::coded::sections::CodePlan;
 use crate::computer::link_metric;
 use crate::graph::adjacency::{Adjacency, Entry};
 use crate::graph::growing::GrowingGraph;
+use crate::half_rows::HalfRows;
 use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
@@ -315,6 +316,15 @@ impl GrowingHnsw {
     }
 }
 
+impl GrowingHnsw {
+    fn persist_halves(&self, rows: u32, useful: bool, sink: &mut dyn SectionSink) -> std::io::Result<()> {
+        if !self.params.halves {
+            return Ok(());
+        }
+        with_rows!(&self.rows, view => HalfRows::write(view, rows, useful, sink))
+    }
+}
+
 /// What a search reads of the sketches.
 fn sketched<'a>(
     entry: Option<Entry>,
@@ -332,7 +342,7 @@ fn sketched<'a>(
             entries,
             tuning: sketches.tuning(),
             space: sketches.space(),
-            bytes: None,
+            copies: RowCopies::default(),
         },
         encoded,
     })
@@ -423,11 +433,15 @@ impl AnnIndex for GrowingHnsw {
             let slope = self.sketches.get().map_or(0.0, |sketches| sketches.tuning().slope);
             let (metric, seed, level) = (self.metric, self.params.seed, self.level);
             let plan = CodePlan { codes, metric, seed, slope, level };
-            return with_rows!(&self.rows, rows => {
+            with_rows!(&self.rows, rows => {
                 crate::coded::sections::write(&plan, rows, linked, pool, sink)
-            });
+            })?;
+            return self.persist_halves(linked, true, sink);
         }
-        let Some(sketches) = self.sketches.get().filter(|_| linked > 0) else { return Ok(()) };
+        let Some(sketches) = self.sketches.get().filter(|_| linked > 0) else {
+            // What is walked over whole rows has no use for halves.
+            return self.persist_halves(linked, false, sink);
+        };
         with_rows!(&self.rows, rows => sketches.raise_linked_norm(rows, linked));
         // Those that searches begin at now, so that the index answers the same when it is opened again.
         let (entries, spread) = (sketches.entries(), Entries::spread(linked));
@@ -438,7 +452,8 @@ impl AnnIndex for GrowingHnsw {
             norm_max: sketches.linked_norm_max(),
         };
         crate::sketch::sections::write(&facts, &sketches.codes(), linked, sink)?;
-        with_rows!(&self.rows, rows => ByteRows::write(rows, linked, self.metric, sink))
+        let has_bytes = with_rows!(&self.rows, rows => ByteRows::write(rows, linked, self.metric, sink))?;
+        self.persist_halves(linked, !has_bytes, sink)
     }
 
     fn index_bytes(&self) -> u64 {

@@ -52,6 +52,8 @@ pub(super) struct Worker {
     pub(super) beam: Beam,
     pub(super) candidates: Vec<u64>,
     pub(super) taken: Vec<u64>,
+    /// Neighbours that a list keeps when it is taken over.
+    pub(super) stay: Vec<u32>,
     pub(super) sketch: SketchWorker,
     /// Lists changed since the processor was last offered to others.
     lists: u32,
@@ -64,6 +66,8 @@ const LISTS_A_TURN: u32 = 32;
 #[derive(Default)]
 pub(super) struct Linker {
     workers: Mutex<Vec<Worker>>,
+    /// Back edges that wait for all rows to be taken over.
+    pub(super) pending: Vec<BackEdge>,
     /// Rows linked when reachability was last repaired.
     repaired_at: u32,
 }

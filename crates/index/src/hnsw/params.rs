@@ -26,6 +26,8 @@ pub struct HnswParams {
     /// Codes that a sealed graph is searched by in place of sketches. A growing one is linked and searched by sketches
     /// all the same: rows get their codes when the index is kept.
     pub codes: Option<RowCodes>,
+    /// Whether a sealed graph has its rows in half precision too: they say which candidates need not be compared in full.
+    pub halves: bool,
     /// How traversals feed the machine.
     pub traversal: Traversal,
 }
@@ -41,6 +43,7 @@ impl Default for HnswParams {
             layers: true,
             sketches: true,
             codes: None,
+            halves: false,
             traversal: Traversal::default(),
         }
     }

@@ -8,22 +8,23 @@ use super::sealed_codes::CodedTarget;
 use super::search::{SketchTarget, Target};
 use super::sections::{GraphSections, SealedGraph};
 use crate::ann::{AnnIndex, Neighbor, SearchError, SearchParams, SearchStats};
-use crate::byte_rows::ByteRows;
+use crate::byte_rows::{ByteRows, RowCopies};
 use crate::coded::sections::CodedRows;
-use crate::graph::adjacency::Adjacency;
+use crate::graph::adjacency::{Adjacency, EMPTY};
 use crate::graph::beam_search::Traversal;
 use crate::graph::reach::count_reachable;
+use crate::half_rows::HalfRows;
 use crate::kinds::IndexParams;
 use crate::row_set::RowSet;
 use crate::scratch::Scratch;
-use crate::sections::{OpenIndexError, SectionSink, SectionSource};
+use crate::sections::{OpenIndexError, Placement, SectionSink, SectionSource};
 use crate::sketch::codes::SealedCodes;
 use crate::sketch::growing::{SketchBasis, space_of};
 use crate::sketch::search::SketchParts;
 use crate::sketch::sections::SketchSections;
 use crate::vectors::{MappedRows, MatrixView, VectorView};
 
-/// A sealed graph over sealed rows. Nothing is copied: both stay where they are mapped.
+/// A sealed graph over sealed rows. Rows stay where they are mapped, and so does all else where the [`Placement`] says so.
 #[derive(Debug)]
 pub struct SealedHnsw {
     rows: MappedRows,
@@ -34,6 +35,8 @@ pub struct SealedHnsw {
     sketches: Option<SketchSections>,
     /// The rows once more, where they are whole numbers of a byte.
     bytes: Option<ByteRows>,
+    /// The rows once more in half precision, where that was asked for.
+    halves: Option<HalfRows>,
     codes: Option<Box<CodedRows>>,
 }
 
@@ -50,7 +53,20 @@ impl SealedHnsw {
         rows: MappedRows,
         metric: Metric,
     ) -> Result<SealedHnsw, OpenIndexError> {
-        let sections = GraphSections::open(source, metric)?;
+        SealedHnsw::open_placed(source, rows, metric, Placement::default())
+    }
+
+    /// The same, with a say in what is read where it is mapped.
+    ///
+    /// # Errors
+    /// As [`SealedHnsw::open`].
+    pub fn open_placed(
+        source: &dyn SectionSource,
+        rows: MappedRows,
+        metric: Metric,
+        placement: Placement,
+    ) -> Result<SealedHnsw, OpenIndexError> {
+        let sections = GraphSections::open(source, metric, placement)?;
         let view = rows.view();
         let facts = [
             ("the number of rows", u64::from(sections.meta.rows), u64::from(view.len())),
@@ -68,11 +84,12 @@ impl SealedHnsw {
                 });
             }
         }
-        let sketches = SketchSections::open(source, view.dim(), view.len())?;
+        let sketches = SketchSections::open(source, view.dim(), view.len(), placement)?;
         let bytes = ByteRows::open(source, view.dim(), view.len())?;
-        let codes = CodedRows::open(source, metric, view.dim(), view.len())?.map(Box::new);
+        let codes = CodedRows::open(source, metric, view.dim(), view.len(), placement)?.map(Box::new);
+        let halves = HalfRows::open(source, view.dim(), view.len(), placement)?;
         let (level, traversal) = (dvse_simd::detect(), Traversal::default());
-        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches, codes, bytes })
+        Ok(SealedHnsw { rows, metric, level, traversal, sections, sketches, codes, bytes, halves })
     }
 
     /// Uses the kernels of another instruction set (or the best available one below it).
@@ -97,7 +114,7 @@ impl SealedHnsw {
     #[must_use]
     pub fn params(&self) -> HnswParams {
         let codes = self.codes.as_deref().map(|codes| codes.coder().codes());
-        HnswParams { codes, ..self.sections.params() }
+        HnswParams { codes, halves: self.halves.is_some(), ..self.sections.params() }
     }
 
     /// What its rows are coded by, if they are.
@@ -116,6 +133,14 @@ impl SealedHnsw {
     pub fn reachable(&self) -> u32 {
         count_reachable(&self.sections.graph())
     }
+
+    /// Neighbours a row has on layer 0, in the mean.
+    #[must_use]
+    pub fn mean_degree(&self) -> f64 {
+        let (graph, rows) = (self.sections.graph(), self.covered());
+        let degree = |row| graph.slots(0, row).iter().filter(|id| **id != EMPTY).count();
+        (0..rows).map(degree).sum::<usize>() as f64 / f64::from(rows.max(1))
+    }
 }
 
 impl SealedHnsw {
@@ -130,15 +155,29 @@ impl SealedHnsw {
                 entries: sketches.entries(),
                 tuning: sketches.tuning(),
                 space: space_of(self.metric, sketches.norm_max()),
-                bytes: self.bytes.as_ref().map(ByteRows::view),
+                copies: self.copies(),
             },
             encoded: self.sections.meta.rows,
         })
     }
 
+    fn copies(&self) -> RowCopies<'_> {
+        let bytes = self.bytes.as_ref().map(ByteRows::view);
+        RowCopies { bytes, halves: self.halves.as_ref().and_then(HalfRows::view) }
+    }
+
     fn coded<'a>(&'a self, graph: &'a SealedGraph<'a>, rows: &'a MatrixView<'a>) -> Option<CodedTarget<'a>> {
         let (metric, level, traversal) = (self.metric, self.level, self.traversal);
-        self.codes.as_deref().map(|coded| CodedTarget { graph, rows, coded, metric, level, traversal })
+        let copies = self.copies();
+        self.codes.as_deref().map(|coded| CodedTarget {
+            graph,
+            rows,
+            coded,
+            copies,
+            metric,
+            level,
+            traversal,
+        })
     }
 
     fn target<'a>(
@@ -223,13 +262,15 @@ impl AnnIndex for SealedHnsw {
         self.sections.copy_to(sink)?;
         self.sketches.as_ref().map_or(Ok(()), |sketches| sketches.copy_to(sink))?;
         self.codes.as_deref().map_or(Ok(()), |codes| codes.copy_to(sink))?;
-        self.bytes.as_ref().map_or(Ok(()), |bytes| bytes.copy_to(sink))
+        self.bytes.as_ref().map_or(Ok(()), |bytes| bytes.copy_to(sink))?;
+        self.halves.as_ref().map_or(Ok(()), |halves| halves.copy_to(sink))
     }
 
     fn index_bytes(&self) -> u64 {
         let sketches = self.sketches.as_ref().map_or(0, SketchSections::bytes);
         let codes = self.codes.as_deref().map_or(0, CodedRows::bytes);
         // Rows as bytes are mapped as the rows are, and count with them.
-        self.sections.bytes() + sketches + codes
+        let halves = self.halves.as_ref().map_or(0, HalfRows::bytes);
+        self.sections.bytes() + sketches + codes + halves
     }
 }

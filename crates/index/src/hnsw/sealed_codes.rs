@@ -6,6 +6,7 @@ use dvse_types::Metric;
 use super::search::SCAN_K_MAX;
 use super::sections::SealedGraph;
 use crate::ann::{Neighbor, SearchError, SearchParams, SearchStats};
+use crate::byte_rows::{QueryCopies, RowCopies};
 use crate::coded::CodedQuery;
 use crate::coded::search::{CodedScan, CodedSearch, CodedWalk};
 use crate::coded::sections::CodedRows;
@@ -22,6 +23,7 @@ pub(super) struct CodedTarget<'a> {
     pub(super) graph: &'a SealedGraph<'a>,
     pub(super) rows: &'a MatrixView<'a>,
     pub(super) coded: &'a CodedRows,
+    pub(super) copies: RowCopies<'a>,
     pub(super) metric: Metric,
     pub(super) level: Level,
     pub(super) traversal: Traversal,
@@ -29,6 +31,7 @@ pub(super) struct CodedTarget<'a> {
 
 impl<'a> CodedTarget<'a> {
     /// What a walk and a scan are asked alike.
+    #[expect(clippy::too_many_arguments, reason = "facts of a search and pieces of its memory")]
     fn request<'b, K: Kernel>(
         &self,
         kernel: K,
@@ -37,12 +40,14 @@ impl<'a> CodedTarget<'a> {
         set: RowSet<'b>,
         beam: &'b mut Beam,
         scratch: &'b mut CodedQuery,
+        forms: &'b mut QueryCopies,
     ) -> CodedSearch<'b, MatrixView<'a>, K>
     where
         'a: 'b,
     {
-        let (rows, coded, SearchParams { k, ef, rescore, .. }) = (self.rows, self.coded, *params);
-        CodedSearch { rows, kernel, coded, query, k, ef, rescore, set, beam, scratch }
+        let (rows, coded, copies) = (self.rows, self.coded, self.copies);
+        let SearchParams { k, ef, rescore, .. } = *params;
+        CodedSearch { rows, kernel, coded, copies, query, k, ef, rescore, set, beam, scratch, forms }
     }
 
     /// Walks over the graph by codes.
@@ -63,7 +68,7 @@ impl<'a> CodedTarget<'a> {
         let (limit, max_distances, traversal) = (entry.limit, params.max_distances, self.traversal);
         let layer = LayerQuery { layer: 0, limit, ef: params.ef, max_distances, traversal };
         let counters = with_kernel!(self.metric, kernel => dispatch(self.level, CodedWalk {
-            search: self.request(kernel, query, params, set, beam, &mut memory.coded),
+            search: self.request(kernel, query, params, set, beam, &mut memory.coded, &mut memory.copies),
             graph: self.graph,
             entry: entry.row,
             layer,
@@ -93,7 +98,7 @@ impl<'a> CodedTarget<'a> {
             return Ok(None);
         }
         let distances = with_kernel!(self.metric, kernel => dispatch(self.level, CodedScan(
-            self.request(kernel, query, params, set, beam, &mut memory.coded)
+            self.request(kernel, query, params, set, beam, &mut memory.coded, &mut memory.copies)
         )));
         collect(beam, params.k, out);
         Ok(Some(SearchStats { distances, covered: self.coded.len(), ..SearchStats::default() }))

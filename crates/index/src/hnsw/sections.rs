@@ -19,7 +19,8 @@ use super::params::HnswParams;
 use crate::graph::adjacency::{Adjacency, EMPTY, Entry, Slot};
 use crate::graph::growing::{GrowingGraph, LEVEL_MAX};
 use crate::sections::{
-    OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized, write_items,
+    OpenIndexError, Placement, SectionBytes, SectionSink, SectionSource, damaged, metric_code, sized,
+    write_items,
 };
 use crate::visited::VisitedSet;
 
@@ -117,16 +118,24 @@ pub(super) struct GraphSections {
 
 impl GraphSections {
     /// Finds the sections and checks every number in them.
-    pub(super) fn open(source: &dyn SectionSource, metric: Metric) -> Result<GraphSections, OpenIndexError> {
+    pub(super) fn open(
+        source: &dyn SectionSource,
+        metric: Metric,
+        placement: Placement,
+    ) -> Result<GraphSections, OpenIndexError> {
         let meta = read_meta(source, metric)?;
         let rows = u64::from(meta.rows);
         let slots = 4 * u64::from(meta.m);
         let layer0 = sized(source, LAYER0, rows * 2 * slots, 4)?;
-        let narrow = NarrowLists::of(layer0.cast().unwrap_or(&[]), meta.rows);
+        let narrow = if placement.index_on_disk {
+            None
+        } else {
+            NarrowLists::of(layer0.cast().unwrap_or(&[]), meta.rows)
+        };
         let sections = GraphSections {
             meta,
             levels: sized(source, LEVELS, rows, 1)?,
-            layer0: if narrow.is_some() { layer0 } else { layer0.resident() },
+            layer0: if narrow.is_some() { layer0 } else { layer0.placed(placement) },
             narrow,
             offsets: sized(source, OFFSETS, rows * 4, 4)?,
             upper: sized(source, UPPER, u64::from(meta.upper_blocks) * slots, 4)?,

@@ -47,14 +47,16 @@ pub(crate) fn rerank_pool<I: Isa, V: VectorView, K: Kernel>(
     rerank_batch(exact, k, beam)
 }
 
-/// Leaves the best `k` rows of the beam's batch in its pool, with exact distances.
+/// Leaves the best `k` rows of the beam's batch in its pool, with exact distances: those that halves leave in it are compared
+/// in full.
 pub(crate) fn rerank_batch<I: Isa, V: VectorView, K: Kernel>(
     exact: &ExactRows<'_, I, V, K>,
     k: usize,
     beam: &mut Beam,
 ) -> u64 {
+    let by_halves = exact.narrow(k, &mut beam.batch, &mut beam.fresh);
     beam.pool.reset(k.min(beam.batch.len()));
     exact.score_batch(&beam.batch, &mut beam.fresh, PREFETCH);
     beam.pool.merge(&mut beam.fresh);
-    beam.batch.len() as u64
+    by_halves + beam.batch.len() as u64
 }

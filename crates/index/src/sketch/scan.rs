@@ -53,10 +53,10 @@ impl<V: VectorView, C: CodeView, K: Kernel> Op for SketchScan<'_, V, C, K> {
     type Output = u64;
 
     fn run<I: Isa>(self, isa: I) -> u64 {
-        let SketchScratch { query, masked, bytes, .. } = self.scratch;
+        let SketchScratch { query, masked, copies, .. } = self.scratch;
         isa.vectorize(|| query.prepare_once(isa, self.parts.transform, self.parts.space, self.query));
         let computer = SketchComputer::new(isa, query, self.codes);
-        let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, self.parts.bytes, bytes);
+        let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, self.parts.copies, copies);
         let window = window_of(self.ef, self.k, self.parts.tuning, query);
         let SketchScan { bound, metric, parts: SketchParts { space, .. }, .. } = self;
         masked.reset(self.k, bound_of(isa, bound, metric, space, self.query, query.scale));

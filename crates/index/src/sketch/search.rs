@@ -20,7 +20,7 @@ use super::query::{SketchQuery, Space};
 use super::rerank::{rerank_frontier, rerank_pool};
 use super::scan::scan_set;
 use super::transform::Transform;
-use crate::byte_rows::{ByteView, ExactRows};
+use crate::byte_rows::{ExactRows, QueryCopies, RowCopies};
 use crate::coded::CodedQuery;
 use crate::computer::{DistanceComputer, Kernel, Prefetch};
 use crate::graph::adjacency::Adjacency;
@@ -57,8 +57,7 @@ pub(crate) struct SketchParts<'a> {
     pub(crate) entries: &'a Entries,
     pub(crate) tuning: Tuning,
     pub(crate) space: Space,
-    /// The rows as bytes, where they are whole numbers.
-    pub(crate) bytes: Option<ByteView<'a>>,
+    pub(crate) copies: RowCopies<'a>,
 }
 
 /// Memory for searches over sketches.
@@ -68,8 +67,7 @@ pub(crate) struct SketchScratch {
     pub(crate) adaptive: AdaptiveState,
     pub(crate) masked: MaskedState,
     starts: Vec<(u32, f32)>,
-    /// The query, where rows and query are bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) copies: QueryCopies,
     /// The query, where rows have codes of a quantiser.
     pub(crate) coded: CodedQuery,
 }
@@ -102,13 +100,13 @@ impl<A: Adjacency, V: VectorView, C: CodeView, K: Kernel> Op for SketchSearch<'_
     type Output = Counters;
 
     fn run<I: Isa>(self, isa: I) -> Counters {
-        let SketchParts { transform, entries, tuning, space, bytes } = self.parts;
-        let SketchScratch { query, adaptive, masked, starts, bytes: memory, .. } = self.scratch;
+        let SketchParts { transform, entries, tuning, space, copies } = self.parts;
+        let SketchScratch { query, adaptive, masked, starts, copies: memory, .. } = self.scratch;
         let mut counters = Counters::default();
         counters.distances +=
             isa.run(Prepare { query, transform, space, vector: self.query, entries, starts });
         let computer = SketchComputer::new(isa, query, self.codes);
-        let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, bytes, memory);
+        let exact = ExactRows::new(isa, self.kernel, self.query, self.rows, copies, memory);
         let width = self.layer.ef as f32 / self.k as f32;
         let part = match space {
             Space::Euclidean | Space::Sphere => THRESHOLD_PART,

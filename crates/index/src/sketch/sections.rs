@@ -17,7 +17,7 @@ use super::codes::{CodeView, SealedCodes};
 use super::entries::{ENTRIES_MAX, Entries};
 use super::layout::{CodeBits, Layout};
 use super::transform::{Lift, Transform};
-use crate::sections::{OpenIndexError, SectionBytes, SectionSink, SectionSource, damaged, sized};
+use crate::sections::{OpenIndexError, Placement, SectionBytes, SectionSink, SectionSource, damaged, sized};
 
 const META: &str = "sketch.meta";
 const MEAN: &str = "sketch.mean";
@@ -116,6 +116,7 @@ impl SketchSections {
         source: &dyn SectionSource,
         dim: usize,
         rows: u32,
+        placement: Placement,
     ) -> Result<Option<SketchSections>, OpenIndexError> {
         if source.section(META).is_none() {
             // An index without sketches has none of their sections; one that only lost the header is damaged.
@@ -166,7 +167,7 @@ impl SketchSections {
             let got = entries[element];
             return Err(damaged(ENTRIES, element, "an entry", got, "a row that there is"));
         }
-        let codes = sized(source, CODES, u64::from(rows) * layout.bytes() as u64, 1)?.resident();
+        let codes = sized(source, CODES, u64::from(rows) * layout.bytes() as u64, 1)?.placed(placement);
         let view = SealedCodes::new(codes.as_slice(), layout);
         let entries = Entries::copy(&entries, rows, layout, &view);
         Ok(Some(SketchSections { meta, transform, entries, codes }))

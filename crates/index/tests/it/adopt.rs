@@ -124,37 +124,71 @@ fn a_merged_graph_does_not_depend_on_threads_or_steps() {
     }
 }
 
+/// After `turnovers` of 2 000 rows, the oldest `share` of them at a time: recall@10 at `ef` 16 and neighbours a row, and the
+/// same of a graph linked afresh.
+fn worn_and_fresh(metric: Metric, dim: usize, share: usize, turnovers: usize) -> [(f32, f64); 2] {
+    let values = prepared(clustered(4000, dim, 20, 7), dim, metric);
+    let queries: Vec<&[f32]> = values.chunks_exact(dim).step_by(20).collect();
+    let of = |rows: &[usize]| -> Vec<f32> {
+        rows.iter().flat_map(|row| &values[row * dim..(row + 1) * dim]).copied().collect()
+    };
+    let measure = |index: &SealedHnsw, rows: &[f32]| {
+        let one = |query: &&[f32]| {
+            let truth: Vec<f32> =
+                brute_force(rows, dim, metric, query).iter().take(10).map(|near| near.0 as f32).collect();
+            let (found, _) = search(index, query, SearchParams::new(10, 16), RowSet::All);
+            let found: Vec<f32> = found.iter().map(|near| near.distance).collect();
+            recall_at(10, &found, &truth, 1e-4)
+        };
+        let recall = queries.iter().map(one).sum::<f32>() / queries.len() as f32;
+        (recall, index.mean_degree())
+    };
+    // All rows are known at once, as in a merge: they are linked by the same codes.
+    let unlinked = |rows: &[f32]| {
+        let mapped = MappedRows::from_values(rows, dim).unwrap();
+        GrowingHnsw::new(Rows::Sealed(mapped), 2000, metric, HnswParams::default()).unwrap()
+    };
+    let afresh = |rows: &[f32]| {
+        let index = unlinked(rows);
+        index.link(2000, true, pool(2), &|| false).unwrap();
+        sealed(&index, rows)
+    };
+    let mut present: Vec<usize> = (0..2000).collect();
+    let mut index = afresh(&of(&present));
+    let kept: Vec<u32> = (share as u32..2000).collect();
+    for step in 0..turnovers * 2000 / share {
+        present = present[share..].to_vec();
+        present.extend((0..share).map(|new| (2000 + step * share + new) % 4000));
+        let rows = of(&present);
+        let next = unlinked(&rows);
+        while !next.adopt(&index, &kept, u32::MAX, pool(2)).unwrap().done {}
+        next.link(2000, true, pool(2), &|| false).unwrap();
+        index = sealed(&next, &rows);
+    }
+    let rows = of(&present);
+    assert_eq!(index.reachable(), 2000);
+    [measure(&index, &rows), measure(&afresh(&rows), &rows)]
+}
+
 #[test]
 fn recall_holds_over_ten_turnovers() {
     for metric in [Metric::L2, Metric::Cosine] {
-        let values = prepared(clustered(4000, DIM, 20, 7), DIM, metric);
-        let queries: Vec<&[f32]> = values.chunks_exact(DIM).step_by(40).collect();
-        let recall = |index: &SealedHnsw, rows: &[f32]| {
-            let one = |query: &&[f32]| {
-                let truth: Vec<f32> =
-                    brute_force(rows, DIM, metric, query).iter().take(10).map(|near| near.0 as f32).collect();
-                let (found, _) = search(index, query, SearchParams::new(10, 16), RowSet::All);
-                let found: Vec<f32> = found.iter().map(|near| near.distance).collect();
-                recall_at(10, &found, &truth, 1e-4)
-            };
-            queries.iter().map(one).sum::<f32>() / queries.len() as f32
-        };
-        let mut present: Vec<usize> = (0..2000).collect();
-        let rows = of_rows(&values, &present);
-        let mut index = sealed(&linked(&rows, DIM, metric, HnswParams::default()), &rows);
-        for step in 1..=50 {
-            let kept: Vec<u32> = (400..2000).collect();
-            present = present[400..].to_vec();
-            present.extend((0..400).map(|new| (2000 + (step - 1) * 400 + new) % 4000));
-            let rows = of_rows(&values, &present);
-            index =
-                sealed(&merged_with(HnswParams::default(), &rows, metric, &index, &kept, 1 << 20, 2), &rows);
-        }
-        let rows = of_rows(&values, &present);
-        let fresh = sealed(&linked(&rows, DIM, metric, HnswParams::default()), &rows);
-        let (churned, fresh) = (recall(&index, &rows), recall(&fresh, &rows));
-        println!("{metric:?}: {churned} after ten turnovers, {fresh} afresh");
-        assert!(churned >= fresh - 0.005, "{metric:?}: {churned}, linked afresh {fresh}");
+        let [(worn, _), (fresh, _)] = worn_and_fresh(metric, DIM, 400, 10);
+        println!("{metric:?}: {worn} after ten turnovers, {fresh} afresh");
+        assert!(worn >= fresh - 0.005, "{metric:?}: {worn}, linked afresh {fresh}");
+    }
+}
+
+/// Many small merges take as many neighbours from a list as few large ones, and repair it far more often. By inner product
+/// more than a point is still lost.
+#[test]
+fn lists_do_not_wear_out_over_many_small_merges() {
+    // Lists pruned as a whole and not linked back lost .008, .007 and .107.
+    for (metric, lost_max) in [(Metric::L2, 0.005), (Metric::Cosine, 0.005), (Metric::InnerProduct, 0.02)] {
+        let [(worn, degree), (fresh, fresh_degree)] = worn_and_fresh(metric, 48, 50, 4);
+        println!("{metric:?}: recall {worn} of {fresh}, {degree} of {fresh_degree} neighbours");
+        assert!(worn >= fresh - lost_max, "{metric:?}: recall {worn}, linked afresh {fresh}");
+        assert!(degree >= 0.8 * fresh_degree, "{metric:?}: {degree} neighbours, afresh {fresh_degree}");
     }
 }
 

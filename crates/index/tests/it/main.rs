@@ -9,6 +9,7 @@ mod copies;
 mod data;
 mod exact;
 mod graph;
+mod halves;
 mod ivf;
 mod ivf_sections;
 mod kinds;

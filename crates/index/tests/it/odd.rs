@@ -98,7 +98,7 @@ fn reopened(index: &dyn AnnIndex, values: &[f32]) -> std::sync::Arc<dyn AnnIndex
     let mut sections = MemorySections::new();
     index.persist(&mut sections).unwrap();
     let rows = MappedRows::from_values(values, index.dim()).unwrap();
-    open_index(&sections, rows, index.metric(), detect_level()).unwrap()
+    open_index(&sections, rows, index.metric(), detect_level(), Placement::default()).unwrap()
 }
 
 /// The sum of what a distance is made of: what rounding it is measured by.

@@ -12,7 +12,6 @@ use super::subscriptions::{Committed, Subscriptions};
 use super::{Clock, Partition};
 use crate::log::{LogError, Pending, Producer, Record};
 use crate::topic::TopicSpec;
-use dvse_types::Position;
 
 const LOCK: &str = "producer.lock";
 /// The stream of the log's records: each partition is a log of its own.
@@ -135,14 +134,14 @@ impl EmbeddedProducer {
         Ok(fits(self.backlog_bytes()))
     }
 
-    fn append_now(&mut self, key: &[u8], payload: &[u8], bytes: u64) -> Result<Position, LogError> {
+    fn append_now(&mut self, key: &[u8], payload: &[u8], bytes: u64) -> Result<(), LogError> {
         let key_bytes = u32::try_from(key.len()).map_err(|_| too_large(bytes))?;
         let header = Header { key_bytes, appended_ms: (self.clock.0)(), end_bytes: self.end_bytes + bytes };
         let seq = self.wal.last().next();
         let appended = self.wal.append(STREAM, seq, &[&header.encode(), key, payload]);
         appended.map_err(|error| self.partition.records(error))?;
         self.end_bytes += bytes;
-        Ok(Position(u128::from(seq.0)))
+        Ok(())
     }
 
     fn flush_now(&mut self) -> Result<(), LogError> {
@@ -183,7 +182,7 @@ impl Producer for EmbeddedProducer {
         key: &'a [u8],
         payload: &'a [u8],
         wait: Duration,
-    ) -> Pending<'a, Result<Position, LogError>> {
+    ) -> Pending<'a, Result<(), LogError>> {
         Box::pin(async move {
             let bytes = (HEADER_BYTES + key.len() + payload.len()) as u64;
             if bytes > u64::from(WalOptions::default().record_bytes_max) {

@@ -254,7 +254,15 @@ impl<'a> Worker<'a> {
                 poison,
                 (self.clock.0)(),
             );
-            self.letters.append(&item.record.key, letter.to_json().as_bytes(), OUTPUT_WAIT).await?;
+            let key = &item.record.key;
+            match self.letters.append(key, letter.to_json().as_bytes(), OUTPUT_WAIT).await {
+                // As text of JSON it may be larger than it came. The record itself is where the letter says.
+                Err(LogError::TooLarge { bytes, .. }) => {
+                    let letter = letter.without_record(bytes);
+                    self.letters.append(key, letter.to_json().as_bytes(), OUTPUT_WAIT).await?;
+                }
+                appended => appended?,
+            }
             item.lettered = true;
             written += 1;
         }

@@ -62,6 +62,33 @@ fn retention_drops_what_is_old_or_too_much_and_never_what_somebody_needs() {
     });
 }
 
+#[test]
+fn a_topic_that_nobody_reads_yet_holds_its_producer_and_all_is_counted_exactly() {
+    let log = EmbeddedLog::over(Arc::new(MemDirectory::new()), Clock::system());
+    let topic = TopicName::raw_events();
+    let spec = TopicSpec { backlog_bytes_max: Some(1000), ..TopicSpec::raw_events(1) };
+    run(async {
+        log.ensure(&topic, spec).await.unwrap();
+        assert_eq!(log.topics().await.unwrap(), std::slice::from_ref(&topic));
+        let mut producer = log.producer(&topic, 0).await.unwrap();
+        let mut count = 0;
+        let error = loop {
+            match producer.append(b"", &[b'x'; 200], Duration::ZERO).await {
+                Ok(()) => count += 1,
+                Err(error) => break error,
+            }
+        };
+        let LogError::Held { backlog_bytes, bytes_max: 1000, .. } = error else { panic!("{error}") };
+        assert!((600..=1000).contains(&backlog_bytes), "{backlog_bytes}");
+        let mut source = log.source(&topic, 0, Some("s")).await.unwrap();
+        let lag = source.lag().await.unwrap();
+        assert_eq!((lag.records, lag.bytes), (count, backlog_bytes));
+        let first = read_all(&mut *source, 10).await[0].position;
+        source.commit(first).await.unwrap();
+        assert_eq!(source.lag().await.unwrap().bytes, backlog_bytes / count * (count - 1));
+    });
+}
+
 /// Produces, reads and commits; returns what the caller may rely on: records flushed, and the committed place.
 async fn live(disk: &FaultyDirectory, flushed: &mut usize, committed: &mut u128) -> Result<(), LogError> {
     let log = EmbeddedLog::over(Arc::new(disk.clone()), Clock::system());

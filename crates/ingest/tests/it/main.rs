@@ -6,3 +6,6 @@ mod crash;
 mod embedded;
 mod memory_sink;
 mod pipeline;
+#[cfg(feature = "pulsar")]
+mod pulsar;
+mod rebuild;

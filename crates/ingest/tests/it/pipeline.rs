@@ -118,11 +118,16 @@ fn a_topic_made_anew_is_another_stream() {
 #[test]
 fn partitions_are_worked_on_side_by_side_and_each_in_order() {
     let log: Arc<dyn TopicLog> = Arc::new(EmbeddedLog::over(Arc::new(MemDirectory::new()), Clock::system()));
+    check_partitions(&log, config());
+}
+
+/// Sends 300 records through three partitions of a log that has none of the topics.
+pub fn check_partitions(log: &Arc<dyn TopicLog>, config: PipelineConfig) {
     let parts = TestParts::default();
-    let config = PipelineConfig { batch_records: 10.try_into().unwrap(), ..config() };
+    let config = PipelineConfig { batch_records: 10.try_into().unwrap(), ..config };
     run(async {
-        assert_eq!(pipeline::ensure_topics(&*log, &config, 3).await.unwrap(), 3);
-        assert_eq!(pipeline::ensure_topics(&*log, &config, 7).await.unwrap(), 3, "what is there stays");
+        assert_eq!(pipeline::ensure_topics(&**log, &config, 3).await.unwrap(), 3);
+        assert_eq!(pipeline::ensure_topics(&**log, &config, 7).await.unwrap(), 3, "what is there stays");
         let mut producers = Vec::new();
         for partition in 0..3 {
             producers.push(log.producer(&config.raw_events, partition).await.unwrap());
@@ -141,7 +146,7 @@ fn partitions_are_worked_on_side_by_side_and_each_in_order() {
         }
     });
     let progress = Progress::default();
-    pipeline::run(&log, &config, 3, &parts, &progress).unwrap();
+    pipeline::run(log, &config, 3, &parts, &progress).unwrap();
     let collection = parts.sink.0.lock().unwrap();
     assert_eq!(collection.points.len(), 20);
     for (id, (_, payload)) in &collection.points {

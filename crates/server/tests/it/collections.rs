@@ -93,7 +93,7 @@ fn named_vectors_keep_their_own_parameters() {
             json!({"result": {"config": {
             "hnsw_config": {"m": 12},
             "params": {"vectors": {
-                "image": {"size": 3, "distance": "Euclid"},
+                "image": {"size": 3, "distance": "Euclid", "on_disk": true},
                 "text": {"size": 2, "distance": "Dot", "hnsw_config": {"m": 8}}}}}}}),
         ),
         ("PATCH", "/collections/named", r#"{"vectors":{"text":{"hnsw_config":{"m":6}}}}"#, 200, any()),
@@ -203,6 +203,50 @@ fn the_kind_of_index_is_chosen_and_changed_while_points_stay() {
     }
 }
 
+/// What stays in memory and what on disk, and half precision: taken, kept, shown, changed, refused.
+#[test]
+fn placement_and_rerank_are_kept_and_shown() {
+    let server = Server::start(&[]);
+    let create = r#"{"vectors":{"size":4,"distance":"Dot","on_disk":true,"rerank":"f16"},
+        "hnsw_config":{"on_disk":true},"quantization_config":{"scalar":{"type":"int8","always_ram":false}}}"#;
+    let config = |expect: serde_json::Value| json!({"result": {"config": expect}});
+    let all = json!({"rerank": "f16", "hnsw_config": {"on_disk": true},
+        "quantization_config": {"scalar": {"type": "int8", "always_ram": false}},
+        "params": {"vectors": {"size": 4, "on_disk": true}, "on_disk_payload": true}});
+    let body = |body: &str| body.to_owned();
+    server.play(&[
+        ("PUT", "/collections/c", create, 200, any()),
+        ("GET", "/collections/c", "", 200, config(all)),
+        ("PATCH", "/collections/c", r#"{"vectors":{"":{"on_disk":false}}}"#, 200, any()),
+        ("PATCH", "/collections/c", r#"{"rerank":"f32","hnsw_config":{"on_disk":false}}"#, 200, any()),
+    ]);
+    let shown = server.ok("GET", "/collections/c", json!(null));
+    let shown = &shown["config"];
+    assert_eq!(shown["quantization_config"]["scalar"]["always_ram"], json!(true));
+    // What is as usual is left out, as clients expect.
+    assert!(shown.get("rerank").is_none() && shown["hnsw_config"].get("on_disk").is_none(), "{shown}");
+    assert!(shown["params"]["vectors"].get("on_disk").is_none(), "{shown}");
+    for (request, error) in [
+        (body(r#"{"rerank":"f8"}"#), "~none of f32 and f16"),
+        (body(r#"{"vectors":{"":{"index":"flat","rerank":"f16"}}}"#), "~it is for graphs"),
+        (body(r#"{"rerank":"f16","quantization_config":{"none":{}}}"#), "~say f32"),
+        (
+            body(r#"{"quantization_config":{"scalar":{"type":"int8","always_ram":false}}}"#),
+            "~hnsw_config.on_disk",
+        ),
+        (
+            body(r#"{"hnsw_config":{"on_disk":true},"quantization_config":{"binary":{"always_ram":true}}}"#),
+            "~leave always_ram out",
+        ),
+        (body(r#"{"vectors":{"":{"index":"ivf_pq","hnsw_config":{"on_disk":true}}}}"#), "~ivf_pq_config"),
+    ] {
+        server.play(&[("PATCH", "/collections/c", &request, 400, json!({"status": {"error": error}}))]);
+    }
+    let unsupported = json!({"status": {"error": "~true or false", "code": "unsupported"}});
+    let always = r#"{"quantization_config":{"scalar":{"type":"int8","always_ram":7}}}"#;
+    server.play(&[("PATCH", "/collections/c", always, 400, unsupported)]);
+}
+
 #[test]
 fn quantization_is_asked_for_in_both_dialects_and_shown() {
     let server = Server::start(&[]);
@@ -236,7 +280,6 @@ fn quantization_is_asked_for_in_both_dialects_and_shown() {
         (r#"{"product":{"compression":"x16"}}"#, "~rabitq"),
         (r#"{"scalar":{"type":"int4"}}"#, "~quantization_config.scalar.type"),
         (r#"{"scalar":{"type":"int8","quantile":0.99}}"#, "~scale of its own"),
-        (r#"{"scalar":{"type":"int8","always_ram":false}}"#, "~always in memory"),
         (r#"{"binary":{"encoding":"one_and_half_bits"}}"#, "~two_bits"),
         (r#"{"binary":{"query_encoding":"scalar4bits"}}"#, "~query_encoding"),
         (r#"{"rabitq":{"bits":3}}"#, "~1, 2, 4 and 8"),

@@ -12,13 +12,14 @@ use crate::rest::fields::Unavailable;
 
 /// Makes a collection.
 ///
-/// Parts that only say where bytes are kept or how background work is paced are taken and have no effect. Parts
-/// that would change answers or guarantees are refused, see `read.rs`.
+/// Parts that only say how background work is paced, or where payloads and ids are kept, are taken and have no effect: payloads
+/// lie in mapped files whatever is said. Parts that would change answers or guarantees are refused, see `read.rs`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
     pub vectors: Option<VectorsConfigBody>,
     pub index: Option<String>,
+    pub rerank: Option<String>,
     pub hnsw_config: Option<HnswBody>,
     pub ivf_pq_config: Option<IvfPqBody>,
     pub shard_number: Option<u32>,
@@ -49,6 +50,7 @@ pub struct CreateBody {
 pub struct UpdateBody {
     pub vectors: Option<BTreeMap<String, VectorDiffBody>>,
     pub index: Option<String>,
+    pub rerank: Option<String>,
     pub hnsw_config: Option<HnswBody>,
     pub ivf_pq_config: Option<IvfPqBody>,
     pub params: Option<ParamsDiffBody>,
@@ -85,11 +87,11 @@ pub struct ParamsDiffBody {
 #[serde(deny_unknown_fields)]
 pub struct VectorDiffBody {
     pub index: Option<String>,
+    pub rerank: Option<String>,
     pub hnsw_config: Option<HnswBody>,
     pub ivf_pq_config: Option<IvfPqBody>,
     pub quantization_config: Option<QuantizationBody>,
-    #[serde(rename = "on_disk")]
-    pub _on_disk: Option<bool>,
+    pub on_disk: Option<bool>,
     #[serde(rename = "memory")]
     pub _memory: Option<String>,
 }
@@ -140,7 +142,7 @@ impl<'de> Deserialize<'de> for VectorsConfigBody {
     }
 }
 
-/// The parameters of a vector field. `index`, `ivf_pq_config` and `model` are ours; `model` is what
+/// The parameters of a vector field. `index`, `rerank`, `ivf_pq_config` and `model` are ours; `model` is what
 /// [`ModelIdentity::is`](dvse_embed::ModelIdentity::is) understands.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,6 +150,7 @@ pub struct VectorParamsBody {
     pub size: u64,
     pub distance: String,
     pub index: Option<String>,
+    pub rerank: Option<String>,
     pub hnsw_config: Option<HnswBody>,
     pub ivf_pq_config: Option<IvfPqBody>,
     pub quantization_config: Option<QuantizationBody>,
@@ -155,13 +158,12 @@ pub struct VectorParamsBody {
     pub multivector_config: Unavailable,
     pub datatype: Option<String>,
     pub model: Option<String>,
-    #[serde(rename = "on_disk")]
-    pub _on_disk: Option<bool>,
+    pub on_disk: Option<bool>,
     #[serde(rename = "memory")]
     pub _memory: Option<String>,
 }
 
-/// Parameters of the graph; those left out keep their values. The last five only place bytes or pace work.
+/// Parameters of the graph; those left out keep their values. Those with an underscore have no effect.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HnswBody {
@@ -170,8 +172,7 @@ pub struct HnswBody {
     pub full_scan_threshold: Option<u64>,
     #[serde(rename = "max_indexing_threads")]
     pub _max_indexing_threads: Option<u64>,
-    #[serde(rename = "on_disk")]
-    pub _on_disk: Option<bool>,
+    pub on_disk: Option<bool>,
     #[serde(rename = "memory")]
     pub _memory: Option<String>,
     #[serde(rename = "payload_m")]
@@ -342,6 +343,8 @@ pub struct BuildingBody {
 pub struct ConfigBody {
     pub params: Value,
     pub index: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<&'static str>,
     pub hnsw_config: ShownHnswBody,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ivf_pq_config: Option<Value>,
@@ -363,4 +366,6 @@ pub struct ShownHnswBody {
     pub m: usize,
     pub ef_construct: usize,
     pub full_scan_threshold: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub on_disk: bool,
 }

@@ -3,7 +3,7 @@
 //! The dialect knows one kind, a graph, which `hnsw_config` describes and `m: 0` leaves out. `index` and `ivf_pq_config`
 //! are ours. Each part can stand beside the vectors, for all of them, or within those of one field, which goes before.
 
-use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec};
+use dvse_types::{HnswSpec, IndexSpec, IvfPqSpec, Quantization, Rerank};
 use serde_json::{Value, json};
 
 use super::body::{HnswBody, IvfPqBody, ShownHnswBody};
@@ -15,6 +15,8 @@ use crate::error::RestError;
 pub struct IndexDiff<'a> {
     /// The kind.
     pub index: Option<&'a str>,
+    /// What candidates are compared by.
+    pub rerank: Option<&'a str>,
     /// Parameters of a graph.
     pub hnsw: Option<&'a HnswBody>,
     /// Parameters of inverted lists.
@@ -33,7 +35,9 @@ impl IndexDiff<'_> {
         let mut index = self.kind_after(index)?;
         match (&mut index, self.hnsw) {
             (IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec), Some(diff)) => change_graph(spec, diff, dim),
-            (IndexSpec::IvfPq(_), Some(diff)) if !common && (diff.m, diff.ef_construct) != (None, None) => {
+            (IndexSpec::IvfPq(_), Some(diff))
+                if !common && (diff.m, diff.ef_construct, diff.on_disk) != (None, None, None) =>
+            {
                 let reason = "inverted lists have no links; ivf_pq_config has their parameters".to_owned();
                 return Err(RestError::misfit("hnsw_config", reason));
             }
@@ -47,7 +51,9 @@ impl IndexDiff<'_> {
             }
             _ => {}
         }
+        self.change_rerank(&mut index, common)?;
         self.change_quantization(&mut index, common)?;
+        self.check_graph(index)?;
         Ok(index)
     }
 
@@ -80,10 +86,48 @@ impl IndexDiff<'_> {
         }
     }
 
+    fn change_rerank(self, index: &mut IndexSpec, common: bool) -> Result<(), RestError> {
+        let Some(name) = self.rerank else { return Ok(()) };
+        let rerank = Rerank::from_name(name)
+            .ok_or_else(|| RestError::misfit("rerank", format!("{name:?} is none of f32 and f16")))?;
+        match index {
+            IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => spec.rerank = rerank,
+            IndexSpec::Flat | IndexSpec::IvfPq(_) if common => {}
+            IndexSpec::Flat | IndexSpec::IvfPq(_) => {
+                let reason = format!("it is for graphs, and the index is {}", index.name());
+                return Err(RestError::misfit("rerank", reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// What would be without effect is refused.
+    fn check_graph(self, index: IndexSpec) -> Result<(), RestError> {
+        let (IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec)) = index else { return Ok(()) };
+        if (spec.rerank, spec.quantization) == (Rerank::Half, Quantization::None) {
+            let reason = "f16 is for what codes chose, and quantization_config is none: say f32, or another \
+                quantization";
+            return Err(RestError::misfit("rerank", reason.to_owned()));
+        }
+        match self.quantization {
+            Some(QuantizationBody::As { always_ram: Some(always_ram), .. })
+                if *always_ram == spec.on_disk =>
+            {
+                let reason = format!(
+                    "always_ram is {always_ram}, but codes are where the graph is, and hnsw_config.on_disk is {}: \
+                     leave always_ram out, or change on_disk",
+                    spec.on_disk
+                );
+                Err(RestError::misfit("quantization_config", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn change_quantization(self, index: &mut IndexSpec, common: bool) -> Result<(), RestError> {
         let quantization = match self.quantization {
             None | Some(QuantizationBody::Usual) => return Ok(()),
-            Some(QuantizationBody::As(quantization)) => *quantization,
+            Some(QuantizationBody::As { quantization, .. }) => *quantization,
             Some(QuantizationBody::Refused(reason)) => return Err(RestError::unsupported(reason.clone())),
         };
         match index {
@@ -111,6 +155,9 @@ fn change_graph(spec: &mut HnswSpec, diff: &HnswBody, dim: usize) {
     }
     if let Some(kib) = diff.full_scan_threshold {
         spec.full_scan_rows = rows_of_kib(size(kib), dim);
+    }
+    if let Some(on_disk) = diff.on_disk {
+        spec.on_disk = on_disk;
     }
 }
 
@@ -156,6 +203,18 @@ pub fn shown_hnsw(index: IndexSpec, dim: usize) -> ShownHnswBody {
         m,
         ef_construct: spec.ef_construction,
         full_scan_threshold: kib_of_rows(spec.full_scan_rows, dim),
+        on_disk: spec.on_disk,
+    }
+}
+
+/// What candidates are compared by, where that is not the usual.
+#[must_use]
+pub fn shown_rerank(index: IndexSpec) -> Option<&'static str> {
+    match index {
+        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) if spec.rerank != Rerank::default() => {
+            Some(spec.rerank.name())
+        }
+        _ => None,
     }
 }
 
@@ -176,7 +235,7 @@ pub fn shown_ivf_pq(index: IndexSpec, dim: usize) -> Option<Value> {
 #[must_use]
 pub fn shown_quantization(index: IndexSpec) -> Option<Value> {
     match index {
-        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => quantization::shown(spec.quantization),
+        IndexSpec::Hnsw(spec) | IndexSpec::Nsw(spec) => quantization::shown(spec.quantization, !spec.on_disk),
         _ => None,
     }
 }

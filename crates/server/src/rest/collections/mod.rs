@@ -81,6 +81,7 @@ pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
     }
     let common = IndexDiff {
         index: body.index.as_deref(),
+        rerank: body.rerank.as_deref(),
         hnsw: body.hnsw_config.as_ref(),
         ivf_pq: body.ivf_pq_config.as_ref(),
         quantization: body.quantization_config.as_ref(),
@@ -91,8 +92,13 @@ pub fn update(app: &App, call: &Call) -> Result<Reply, RestError> {
         let before = params.index;
         params.index = common.change(before, params.dim, true)?;
         if let Some(own) = diffs.remove(name) {
+            if let Some(on_disk) = own.on_disk.filter(|on_disk| *on_disk != params.on_disk) {
+                params.on_disk = on_disk;
+                ops.push(WriteOp::SetOnDisk { vector: name.clone(), on_disk });
+            }
             let own = IndexDiff {
                 index: own.index.as_deref(),
+                rerank: own.rerank.as_deref(),
                 hnsw: own.hnsw_config.as_ref(),
                 ivf_pq: own.ivf_pq_config.as_ref(),
                 quantization: own.quantization_config.as_ref(),

@@ -14,7 +14,12 @@ pub enum QuantizationBody {
     /// As without saying anything: nothing said, or the dialect's `"Disabled"`.
     Usual,
     /// One of those there are.
-    As(Quantization),
+    As {
+        /// Which.
+        quantization: Quantization,
+        /// Whether codes are said to be in memory, or not to be.
+        always_ram: Option<bool>,
+    },
     /// Anything else: field, value and what to do instead.
     Refused(String),
 }
@@ -25,7 +30,7 @@ impl From<Value> for QuantizationBody {
             Value::Null => QuantizationBody::Usual,
             Value::String(text) if text == "Disabled" => QuantizationBody::Usual,
             Value::Object(object) => match read(object) {
-                Ok(quantization) => QuantizationBody::As(quantization),
+                Ok((quantization, always_ram)) => QuantizationBody::As { quantization, always_ram },
                 Err(reason) => QuantizationBody::Refused(reason),
             },
             other => QuantizationBody::Refused(refused("", other, KINDS)),
@@ -40,7 +45,7 @@ fn refused(field: &str, value: &Value, remedy: &str) -> String {
     format!("`quantization_config{field}`: {value} ({remedy})")
 }
 
-fn read(object: &Map<String, Value>) -> Result<Quantization, String> {
+fn read(object: &Map<String, Value>) -> Result<(Quantization, Option<bool>), String> {
     let (kind, parts) = match object.iter().next() {
         Some((kind, Value::Object(parts))) if object.len() == 1 => (kind.as_str(), parts),
         _ => return Err(refused("", &Value::Object(object.clone()), KINDS)),
@@ -60,22 +65,22 @@ fn read(object: &Map<String, Value>) -> Result<Quantization, String> {
     }
     // Nulls are the dialect's way of leaving a part out.
     let part = |name: &str| parts.get(name).filter(|value| !value.is_null());
-    if let Some(value) = part("always_ram").filter(|value| **value != json!(true)) {
-        return Err(refused(
-            &field("always_ram"),
-            value,
-            "codes are always in memory; leave it out, or say true",
-        ));
-    }
-    match kind {
+    // Whether that is so is a question of where the graph is: see `index.rs`.
+    let always_ram = match part("always_ram") {
+        None => None,
+        Some(Value::Bool(always_ram)) => Some(*always_ram),
+        Some(value) => return Err(refused(&field("always_ram"), value, "it is true or false")),
+    };
+    let quantization = match kind {
         "sketch" => Ok(Quantization::Sketch),
         "none" => Ok(Quantization::None),
         "sq8" => Ok(Quantization::Scalar8),
         "rabitq" => {
             let bits = part("bits").cloned().unwrap_or(json!(4));
             let known = Quantization::RABITQ_BITS.into_iter().find(|known| bits == json!(known));
-            let bits = known.ok_or_else(|| refused(&field("bits"), &bits, "there are 1, 2, 4 and 8"))?;
-            Ok(Quantization::RaBitQ { bits })
+            known
+                .map(|bits| Quantization::RaBitQ { bits })
+                .ok_or_else(|| refused(&field("bits"), &bits, "there are 1, 2, 4 and 8"))
         }
         "scalar" => {
             if let Some(value) = part("type").filter(|value| **value != json!("int8")) {
@@ -99,22 +104,23 @@ fn read(object: &Map<String, Value>) -> Result<Quantization, String> {
                 Some(other) => Err(refused(&field("encoding"), other, "there are one_bit and two_bits")),
             }
         }
-    }
+    };
+    quantization.map(|quantization| (quantization, always_ram))
 }
 
 /// As it is shown, where it is not the usual.
 #[must_use]
-pub fn shown(quantization: Quantization) -> Option<Value> {
+pub fn shown(quantization: Quantization, always_ram: bool) -> Option<Value> {
     match quantization {
         Quantization::Sketch => None,
         Quantization::None => Some(json!({"none": {}})),
         // In the words of the dialect, which clients can read.
-        Quantization::Scalar8 => Some(json!({"scalar": {"type": "int8", "always_ram": true}})),
+        Quantization::Scalar8 => Some(json!({"scalar": {"type": "int8", "always_ram": always_ram}})),
         Quantization::RaBitQ { bits: 1 } => {
-            Some(json!({"binary": {"always_ram": true, "encoding": "one_bit"}}))
+            Some(json!({"binary": {"always_ram": always_ram, "encoding": "one_bit"}}))
         }
         Quantization::RaBitQ { bits: 2 } => {
-            Some(json!({"binary": {"always_ram": true, "encoding": "two_bits"}}))
+            Some(json!({"binary": {"always_ram": always_ram, "encoding": "two_bits"}}))
         }
         Quantization::RaBitQ { bits } => Some(json!({"rabitq": {"bits": bits}})),
     }

@@ -30,6 +30,7 @@ pub fn read_schema(body: CreateBody) -> Result<CollectionSchema, RestError> {
     };
     let common = IndexDiff {
         index: body.index.as_deref(),
+        rerank: body.rerank.as_deref(),
         hnsw: body.hnsw_config.as_ref(),
         ivf_pq: body.ivf_pq_config.as_ref(),
         quantization: body.quantization_config.as_ref(),
@@ -67,13 +68,14 @@ fn read_vector_params(body: VectorParamsBody, common: IndexDiff<'_>) -> Result<V
     let dim = usize::try_from(body.size).unwrap_or(usize::MAX);
     let own = IndexDiff {
         index: body.index.as_deref(),
+        rerank: body.rerank.as_deref(),
         hnsw: body.hnsw_config.as_ref(),
         ivf_pq: body.ivf_pq_config.as_ref(),
         quantization: body.quantization_config.as_ref(),
     };
     let index = common.change(IndexSpec::Hnsw(HnswSpec::default()), dim, true)?;
     let index = own.change(index, dim, false)?;
-    Ok(VectorParams { dim, metric, index, model: body.model })
+    Ok(VectorParams { dim, metric, index, on_disk: body.on_disk.unwrap_or(false), model: body.model })
 }
 
 /// One node keeps one copy of everything in one place.

@@ -7,7 +7,7 @@ use dvse_types::{CollectionSchema, HnswSpec, IndexSpec, Metric, VectorParams};
 use serde_json::{Value, json};
 
 use super::body::{BuildingBody, CollectionBody, ConfigBody, PayloadFieldBody};
-use super::index::{shown_hnsw, shown_ivf_pq, shown_quantization};
+use super::index::{shown_hnsw, shown_ivf_pq, shown_quantization, shown_rerank};
 
 /// Describes a collection.
 #[must_use]
@@ -45,6 +45,7 @@ pub fn show(
                 "on_disk_payload": true,
             }),
             index: common.name(),
+            rerank: shown_rerank(common),
             hnsw_config: shown_hnsw(common, dim),
             ivf_pq_config: shown_ivf_pq(common, dim),
             quantization_config: shown_quantization(common),
@@ -81,10 +82,14 @@ fn shown_params(params: &VectorParams, common: IndexSpec) -> Value {
         Metric::InnerProduct => "Dot",
     };
     let mut shown = json!({ "size": params.dim, "distance": distance });
+    if params.on_disk {
+        shown["on_disk"] = json!(true);
+    }
     if let (true, Some(object)) = (params.index != common, shown.as_object_mut()) {
         object.insert("index".to_owned(), json!(params.index.name()));
         object.insert("hnsw_config".to_owned(), json!(shown_hnsw(params.index, params.dim)));
         let parts = [
+            ("rerank", shown_rerank(params.index).map(Value::from)),
             ("ivf_pq_config", shown_ivf_pq(params.index, params.dim)),
             ("quantization_config", shown_quantization(params.index)),
         ];

@@ -1,0 +1,203 @@
+"""The whole path over a real broker: the conformance suite, `dvse topics ensure` twice, records that become searchable, a broker that is
+killed in between, errors that say what to do.
+
+    DVSE_PULSAR_JARS=$(.ci/pulsar-jars) python tests/python/pulsar_path.py [COMMAND OF THE SUITE …]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import topics
+from broker import Broker
+from logs import Cluster
+from rest import Rest
+from server import BINARY, ROOT, Server, free_port
+
+
+def dvse(*arguments: str, status: int = 0, stdin: bytes = b"") -> str:
+    done = subprocess.run([str(BINARY), *arguments], input=stdin, capture_output=True, timeout=120)
+    text = (done.stdout + done.stderr).decode()
+    assert done.returncode == status, f"{arguments}: {done.returncode}\n{text}"
+    return text
+
+
+def check_errors_before(broker: Broker) -> None:
+    """What is not there is named, with what to do."""
+    record = b'{"source_id": "a", "timestamp": 0, "payload": {}, "text": "x"}\n'
+    text = dvse("produce", "--to", broker.url, "--file", "-", status=1, stdin=record)
+    assert "raw-events" in text and "dvse topics ensure" in text, text
+    nobody = f"pulsar://127.0.0.1:{free_port()}"
+    text = dvse("dead-letters", "list", "--from", nobody, status=1)
+    assert nobody in text and "help:" in text, text
+    text = dvse("topics", "ensure", "--pulsar", broker.url, "--admin", broker.admin.replace("http", "ftp"), status=1)
+    assert "http://HOST:PORT" in text, text
+    assert "--admin" in dvse("topics", "ensure", "--log", broker.url, status=1)
+    text = dvse("produce", "--to", broker.admin.replace("http", "pulsar"), "--file", "-", status=1, stdin=record)
+    assert "does not speak Pulsar's protocol" in text, text
+
+
+def check_ensure(broker: Broker, cluster: Cluster) -> None:
+    shown = cluster.ensure("--dry-run")
+    assert "tenant dvse  new" in shown and "schema JSON" in shown and "kept 24 h" in shown, shown
+    assert broker.call("GET", "tenants/dvse")[0] == 404, "a dry run changed something"
+    made = cluster.ensure()
+    assert made.splitlines() == shown.splitlines()[:-1], f"{shown}\n{made}"
+    assert cluster.ensure().splitlines() == ["nothing to change"]
+    assert "0 changes" in cluster.ensure("--dry-run")
+    assert "order of keys" in dvse(
+        *["topics", "ensure", "--pulsar", broker.url, "--admin", broker.admin, "--partitions", "2"], status=1
+    )
+    listed = dvse("topics", "list", "--log", broker.url, "--admin", broker.admin)
+    assert "kept 24 h" in listed and "producers held at 1024 MiB" in listed, listed
+
+
+def check_schemas(broker: Broker, cluster: Cluster) -> None:
+    """A sender may add an optional field; another type of one is refused by the registry."""
+    schema = json.loads((ROOT / "docs" / "format" / "raw-events.json").read_text())
+    path = "schemas/dvse/ingest/raw-events/schema"
+
+    def post(fields: list) -> tuple[int, object]:
+        changed = json.dumps(schema | {"fields": fields})
+        return broker.call("POST", path, {"type": "JSON", "schema": changed, "properties": {}})
+
+    more = [*schema["fields"], {"name": "language", "type": ["null", "string"], "default": None}]
+    status, answer = post(more)
+    assert status == 200, answer
+    others = [{"name": "source_id", "type": "long"}, *schema["fields"][1:]]
+    status, answer = post(others)
+    assert status == 409 and "schema compatibility check" in json.dumps(answer), (status, answer)
+    assert cluster.ensure().splitlines() == ["nothing to change"], "an added field is not taken back"
+    status, answer = broker.call("GET", "schemas/dvse/ingest/vector-indexed/schema")
+    assert answer["type"] == "PROTOBUF_NATIVE", answer
+
+
+def send_in_batches(broker: Broker, numbers: range) -> None:
+    """As another program would: the official client, several records in an entry, packed."""
+    import pulsar
+
+    client = pulsar.Client(broker.url, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
+    kinds = [pulsar.CompressionType.LZ4, pulsar.CompressionType.ZSTD, pulsar.CompressionType.SNAPPY]
+    for first, kind in enumerate(kinds):
+        producer = client.create_producer(
+            "persistent://dvse/ingest/raw-events",
+            compression_type=kind,
+            batching_enabled=True,
+            batching_max_publish_delay_ms=100,
+        )
+        for number in numbers[first::3]:
+            record = {"source_id": "b", "id": number, "timestamp": 0, "payload": {"n": number}, "text": f"batch {number}"}
+            producer.send_async(json.dumps(record).encode(), None, partition_key=str(number))
+        producer.flush()
+        producer.close()
+    client.close()
+
+
+def check_path(broker: Broker, folder: pathlib.Path) -> None:
+    with Server(folder) as server:
+        ingest_log = open(folder / "ingest.txt", "ab")
+        # Started before the server, and the broker is killed under it.
+        worker = subprocess.Popen(
+            [str(BINARY), "ingest", "--from", broker.url, "--url", server.url, "--collection", "docs", "--batch", "16"],
+            stdout=ingest_log,
+            stderr=ingest_log,
+        )
+        sender = subprocess.Popen(
+            [str(BINARY), "produce", "--to", broker.url, "--file", "-"], stdin=subprocess.PIPE, stderr=ingest_log
+        )
+        try:
+            server.start()
+            rest = Rest(server.port)
+
+            def send(number: int, text: str) -> None:
+                record = {"source_id": f"s{number}", "id": number, "timestamp": 0, "payload": {"n": number}, "text": text}
+                sender.stdin.write(json.dumps(record).encode() + b"\n")
+                sender.stdin.flush()
+
+            def wait_for(count: int) -> None:
+                deadline = time.monotonic() + 120
+                while True:
+                    try:
+                        if rest.call("POST", "/collections/docs/points/count", {"exact": True})["count"] == count:
+                            return
+                    except RuntimeError:
+                        pass
+                    assert worker.poll() is None and time.monotonic() < deadline, (folder / "ingest.txt").read_text()
+                    time.sleep(0.05)
+
+            words = ["a wooden boat on the river", "the sun shines on the mountain", "a letter from a friend"]
+            for number, text in enumerate(words):
+                send(number, text)
+            wait_for(3)
+            broker.kill()
+            for number in range(3, 200):
+                send(number, f"record {number} that was sent while the broker was away")
+            # Long enough to be told of.
+            time.sleep(2)
+            broker.start()
+            wait_for(200)
+            send_in_batches(broker, range(1000, 1300))
+            wait_for(500)
+            send(1, "nothing about weather")
+            send(2, "")
+            deadline = time.monotonic() + 60
+            while "help" in (letters := dvse("dead-letters", "list", "--from", broker.url, "--format", "jsonl")) or not letters:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            asked = ["query", words[0], "--collection", "docs", "--url", server.url, "--limit", "1", "--format", "jsonl"]
+            best = json.loads(dvse(*asked))
+            assert best["id"] == 0, best
+            letter = json.loads(letters)
+            assert letter["code"] == "text_not_embeddable" and '"id": 2' in letter["record"], letter
+            sender.stdin.close()
+            assert sender.wait(timeout=60) == 0
+            # A second worker on the log is told that there is one.
+            second = dvse(
+                *["ingest", "--from", broker.url, "--url", server.url, "--collection", "docs", "--until-empty"], status=1
+            )
+            assert "is being written by" in second, second
+            worker.terminate()
+            assert worker.wait(timeout=60) == 0, (folder / "ingest.txt").read_text()
+            told = (folder / "ingest.txt").read_text()
+            assert "waiting: " in told and broker.url in told, told
+            assert "1 records sent again" in dvse("dead-letters", "retry", "--from", broker.url)
+            assert not dvse("dead-letters", "list", "--from", broker.url, "--format", "jsonl")
+            events = [topics.event(record.payload) for record in broker.records("vector-indexed")]
+            places = {(event["log_position"], event["ordinal"]) for event in events}
+            assert len(places) == 501, len(places)
+            assert server.stop() == 0
+        finally:
+            for process in (worker, sender):
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+            ingest_log.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="dvse-pulsar-") as name, Broker(pathlib.Path(name) / "broker") as broker:
+        print(f"the broker is there after {broker.start():.1f} s", flush=True)
+        cluster = Cluster(broker)
+        for check in [
+            lambda: check_errors_before(broker),
+            lambda: check_ensure(broker, cluster),
+            lambda: check_schemas(broker, cluster),
+            lambda: check_path(broker, pathlib.Path(name)),
+        ]:
+            started = time.monotonic()
+            check()
+            print(f"checked in {time.monotonic() - started:.1f} s", flush=True)
+        if len(sys.argv) > 1:
+            environment = os.environ | {"DVSE_PULSAR": broker.url, "DVSE_PULSAR_ADMIN": broker.admin}
+            subprocess.run(sys.argv[1:], check=True, env=environment, cwd=ROOT)
+    print("4 passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 # format, lints and repository rules; writes nothing
 check:
-    cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo xtask tidy
+    cargo fmt --all --check && cargo clippy --locked --workspace --exclude dvse-embed-python --all-targets -- -D warnings && cargo xtask tidy
 
 # what README calls the tests
 test:
@@ -23,6 +23,10 @@ fuzz SECONDS="60":
 # the real qdrant-client and the kill -9 test against the real binary
 py:
     .ci/python
+
+# models in Python: the embedder, the adapters, and ingest with them
+py-models:
+    .ci/python-models
 
 # format the code
 fix:

@@ -14,6 +14,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-storage", &["dvse-types"]),
     ("dvse-engine", &["dvse-types", "dvse-index", "dvse-storage"]),
     ("dvse-embed", &["dvse-types"]),
+    // Python stays at the edge: only the command line knows it, behind the feature `python`.
+    ("dvse-embed-python", &["dvse-embed"]),
     // Streams reach collections through traits: not the engine, not HTTP, not a model.
     ("dvse-ingest", &["dvse-types", "dvse-storage"]),
     ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed"]),
@@ -27,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "dvse-storage",
             "dvse-engine",
             "dvse-embed",
+            "dvse-embed-python",
             "dvse-ingest",
             "dvse-server",
         ],

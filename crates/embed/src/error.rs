@@ -1,5 +1,7 @@
 //! Why a text got no vector, or a table was refused.
 
+use crate::ModelError;
+
 /// What can go wrong while loading a table or embedding texts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,6 +19,28 @@ pub enum EmbedError {
         /// Position of the text in the call, from 0.
         index: usize,
     },
+
+    /// The vector of a text holds NaN or an infinity.
+    #[error("text {index} got a vector with {got} in column {column}: a model has to return finite numbers")]
+    NotFinite {
+        /// Position of the text in the call, from 0.
+        index: usize,
+        /// Where in the vector, from 0.
+        column: usize,
+        /// What stands there.
+        got: &'static str,
+    },
+
+    /// The vector of a text is zero throughout.
+    #[error("text {index} got a vector of zeros, which has no direction")]
+    ZeroVector {
+        /// Position of the text in the call, from 0.
+        index: usize,
+    },
+
+    /// The model failed, not a certain text.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 
     /// A field of an embedding table has a value that cannot be right.
     #[error("embedding table damaged at byte {offset}: {field} is {got}, expected {expected}")]
@@ -41,4 +65,18 @@ pub enum EmbedError {
         /// What is wrong with it.
         problem: &'static str,
     },
+}
+
+impl EmbedError {
+    /// The position in the call of the text that is at fault; `None` if no certain one is.
+    #[must_use]
+    pub fn text(&self) -> Option<usize> {
+        match self {
+            EmbedError::EmptyText { index }
+            | EmbedError::NoDirection { index }
+            | EmbedError::NotFinite { index, .. }
+            | EmbedError::ZeroVector { index } => Some(*index),
+            EmbedError::Model(_) | EmbedError::DamagedTable { .. } | EmbedError::DamagedText { .. } => None,
+        }
+    }
 }

@@ -10,12 +10,14 @@
 mod embedder;
 mod error;
 mod merge_rules;
+mod model_error;
 mod static_embedder;
 mod table;
 mod tokenizer;
 pub mod wordnet;
 
-pub use embedder::{Embedder, ModelIdentity};
+pub use embedder::{Embedder, ModelIdentity, PROBE_TEXT};
 pub use error::EmbedError;
+pub use model_error::ModelError;
 pub use static_embedder::StaticEmbedder;
 pub use tokenizer::MAX_TEXT_BYTES;

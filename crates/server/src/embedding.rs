@@ -16,15 +16,14 @@ impl Embedding {
     pub fn check_model(&self, asked: &str, field_model: Option<&str>) -> Result<(), RestError> {
         let embedder = StaticEmbedder::bundled()?;
         let identity = embedder.model();
-        let is_ours = |name: &str| name == identity.name || name == identity.to_string();
-        if !is_ours(asked) {
+        if !identity.is(asked) {
             return Err(RestError::unsupported(format!(
                 "model {asked:?}; this node embeds with {:?}",
                 identity.name
             )));
         }
         match field_model {
-            Some(model) if !is_ours(model) => Err(RestError::misfit(
+            Some(model) if !identity.is(model) => Err(RestError::misfit(
                 "model",
                 format!(
                     "the vectors of this field are of model {model:?}; those of {asked:?} cannot be mixed in"

@@ -26,7 +26,8 @@ pub struct VectorParams {
     /// Whether the vectors of sealed segments are left on the disk: the system reads single ones as they are asked for, and
     /// none ahead.
     pub on_disk: bool,
-    /// The name of the model whose vectors these are, where text is to be embedded by the server.
+    /// The model whose vectors these are: its name, `name@revision` or `name@revision#hash`. What embeds text for this field has to be
+    /// that model.
     pub model: Option<String>,
 }
 

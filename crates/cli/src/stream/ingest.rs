@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use dvse_embed::{Embedder as _, StaticEmbedder};
+use dvse_embed::ModelIdentity;
 use dvse_ingest::pipeline::{self, Parts, PipelineConfig, PipelineError, Progress, ensure_topics};
 use dvse_ingest::{Embedder, Sink, SinkError, TopicName};
 use dvse_types::Metric;
 use serde_json::{Value, json};
 
-use super::rest_sink::{NoModel, RestSink, StaticModel, sink_error};
+use super::model::{EmbedderName, NoModel, TextModel, parse_embedder};
+use super::rest_sink::{RestSink, sink_error};
 use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
 use crate::client::{Client, Connection, Refusal, segment};
 use crate::failure::{Failure, Result};
@@ -33,9 +34,15 @@ pub struct IngestArguments {
     /// The collection; it is created when there is none.
     #[arg(long, short, value_name = "NAME")]
     pub collection: String,
-    /// What makes vectors of texts: static, or none.
+    /// What makes vectors of texts: static, python:MODULE:CALLABLE, torchscript:FILE, onnx:FILE, or none.
     #[arg(long, value_name = "NAME", default_value = "static", value_parser = parse_embedder)]
     pub embedder: EmbedderName,
+    /// How long one call of a model in Python may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub model_timeout: u32,
+    /// Texts that a model in Python gets at once, at most.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub model_batch: u32,
     /// The topic with the records.
     #[arg(long, value_name = "NAME", default_value_t = TopicName::raw_events())]
     pub topic: TopicName,
@@ -53,26 +60,6 @@ pub struct IngestArguments {
     pub connection: Connection,
 }
 
-/// What makes vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmbedderName {
-    /// The bundled table.
-    Static,
-    /// Nothing: records bring them.
-    None,
-}
-
-fn parse_embedder(text: &str) -> std::result::Result<EmbedderName, String> {
-    match text {
-        "static" => Ok(EmbedderName::Static),
-        "none" => Ok(EmbedderName::None),
-        _ if ["python:", "torchscript:", "onnx:"].iter().any(|kind| text.starts_with(kind)) => {
-            Err("this build has no such models yet; use static, or none and records with vectors".to_owned())
-        }
-        _ => Err("use static, or none and records with vectors".to_owned()),
-    }
-}
-
 /// Pause between two tries to reach the server, and between two looks at the workers.
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 const WATCH_PAUSE: Duration = Duration::from_millis(50);
@@ -83,7 +70,7 @@ struct Connected {
     collection: String,
     dim: usize,
     metric: Metric,
-    model: Option<Arc<StaticEmbedder>>,
+    model: Option<Arc<dyn dvse_embed::Embedder>>,
 }
 
 impl Parts for Connected {
@@ -93,7 +80,7 @@ impl Parts for Connected {
 
     fn embedder(&self) -> Box<dyn Embedder> {
         match &self.model {
-            Some(model) => Box::new(StaticModel(Arc::clone(model))),
+            Some(model) => Box::new(TextModel(Arc::clone(model))),
             None => Box::new(NoModel),
         }
     }
@@ -118,11 +105,9 @@ pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
     };
     let partitions =
         block_on(async { ensure_topics(&*log, &config, PARTITIONS).await.map_err(log_failure) })?;
-    let model = match arguments.embedder {
-        EmbedderName::Static => Some(StaticEmbedder::bundled()?),
-        EmbedderName::None => None,
-    };
-    let Some((dim, metric)) = connect(&client, &collection, model.as_deref(), &board, &stop)? else {
+    let model = arguments.embedder.load(arguments.model_batch, arguments.model_timeout)?;
+    let identity = model.as_deref().map(dvse_embed::Embedder::model);
+    let Some((dim, metric)) = connect(&client, &collection, identity, &board, &stop)? else {
         return Ok(());
     };
     let parts = Connected { client, collection, dim, metric, model };
@@ -149,7 +134,7 @@ pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
 fn connect(
     client: &Client,
     collection: &str,
-    model: Option<&StaticEmbedder>,
+    model: Option<&ModelIdentity>,
     board: &Board,
     stop: &Stop,
 ) -> Result<Option<(usize, Metric)>> {
@@ -166,7 +151,7 @@ fn connect(
                     let help = format!("create it: dvse collection create {collection} --dim N");
                     return Err(Failure::new(what).with_help(help));
                 };
-                let vectors = json!({"size": model.model().dim, "distance": "Cosine"});
+                let vectors = json!({"size": model.dim, "distance": "Cosine", "model": model.tag()});
                 match client.put(&path, &json!({"vectors": vectors})) {
                     Ok(_) => continue,
                     // Somebody else made it just now.
@@ -193,35 +178,46 @@ fn connect(
     Ok(None)
 }
 
-fn check(found: &Value, collection: &str, model: Option<&StaticEmbedder>) -> Result<(usize, Metric)> {
+fn check(found: &Value, collection: &str, model: Option<&ModelIdentity>) -> Result<(usize, Metric)> {
     let size = found.pointer("/config/params/vectors/size").and_then(Value::as_u64);
     let Some(dim) = size.and_then(|size| usize::try_from(size).ok()) else {
         return Err(Failure::new(format!("the vectors of collection {collection} have names"))
             .with_help("a pipeline fills collections with one vector without a name; choose another one"));
     };
-    match model {
-        Some(model) if model.model().dim != dim => Err(Failure::new(format!(
-            "collection {collection} has {dim} dimensions, the model {} makes {}",
-            model.model(),
-            model.model().dim
-        ))
-        .with_help("choose another collection, or send vectors and use --embedder none")),
-        _ => {
-            let distance = found.pointer("/config/params/vectors/distance").and_then(Value::as_str);
-            let metric = match distance {
-                Some("Cosine") => Metric::Cosine,
-                Some("Dot") => Metric::InnerProduct,
-                Some("Euclid") => Metric::L2,
-                other => {
-                    let what = format!(
-                        "collection {collection} compares by {other:?}, which this client does not know"
-                    );
-                    return Err(Failure::new(what).with_help("use a client of the server's version"));
-                }
-            };
-            Ok((dim, metric))
-        }
+    if let Some(model) = model {
+        check_model(found, collection, dim, model)?;
     }
+    let metric = match found.pointer("/config/params/vectors/distance").and_then(Value::as_str) {
+        Some("Cosine") => Metric::Cosine,
+        Some("Dot") => Metric::InnerProduct,
+        Some("Euclid") => Metric::L2,
+        other => {
+            let what =
+                format!("collection {collection} compares by {other:?}, which this client does not know");
+            return Err(Failure::new(what).with_help("use a client of the server's version"));
+        }
+    };
+    Ok((dim, metric))
+}
+
+/// Vectors of two models in one collection would be compared without a meaning.
+fn check_model(found: &Value, collection: &str, dim: usize, model: &ModelIdentity) -> Result<()> {
+    let help = "choose another collection, or send vectors and use --embedder none";
+    // The field without a name.
+    match found.pointer("/models/").and_then(Value::as_str) {
+        Some(kept) if !model.is(kept) => {
+            let what =
+                format!("the vectors of collection {collection} are of model {kept}, not of {}", model.tag());
+            return Err(Failure::new(what).with_help(help));
+        }
+        _ => {}
+    }
+    if model.dim != dim {
+        let what =
+            format!("collection {collection} has {dim} dimensions, the model {model} makes {}", model.dim);
+        return Err(Failure::new(what).with_help(help));
+    }
+    Ok(())
 }
 
 /// Shows how it goes until the workers end.

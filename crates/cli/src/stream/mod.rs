@@ -2,6 +2,7 @@
 
 pub mod dead_letters;
 pub mod ingest;
+mod model;
 pub mod produce;
 #[cfg(feature = "pulsar")]
 mod pulsar;

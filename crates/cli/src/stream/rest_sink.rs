@@ -1,12 +1,10 @@
-//! A collection of a node over HTTP, and the models of this binary.
+//! A collection of a node over HTTP.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dvse_embed::{EmbedError, Embedder as _, StaticEmbedder};
-use dvse_ingest::{Change, EmbedFailure, Embedder, Pending, Sink, SinkError, Written};
+use dvse_ingest::{Change, Pending, Sink, SinkError, Written};
 use dvse_types::{CollectionSchema, Metric, PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
 use serde_json::{Value, json};
 
@@ -183,33 +181,4 @@ fn strange(field: &'static str, answer: &Value) -> SinkError {
     SinkError::Hopeless(format!(
         "the server answered without a sound `{field}`: {answer}; it may be of another version"
     ))
-}
-
-/// The bundled table as a model of a pipeline.
-pub struct StaticModel(pub Arc<StaticEmbedder>);
-
-impl Embedder for StaticModel {
-    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedFailure> {
-        match self.0.embed(texts) {
-            Ok(rows) => Ok(rows.chunks(self.0.model().dim).map(<[f32]>::to_vec).collect()),
-            Err(error @ (EmbedError::EmptyText { index } | EmbedError::NoDirection { index })) => {
-                // The position in this call says nothing to who reads the letter.
-                let reason = error.to_string().replacen(&format!("text {index} "), "it ", 1);
-                Err(EmbedFailure::Text { index, reason })
-            }
-            Err(error) => Err(EmbedFailure::Model(error.to_string())),
-        }
-    }
-}
-
-/// No model: every record has to bring its vector.
-pub struct NoModel;
-
-impl Embedder for NoModel {
-    fn embed(&mut self, _: &[&str]) -> Result<Vec<Vec<f32>>, EmbedFailure> {
-        Err(EmbedFailure::Text {
-            index: 0,
-            reason: "this pipeline runs without a model (--embedder none)".to_owned(),
-        })
-    }
 }

@@ -94,6 +94,12 @@ impl Server {
         Ran::of(command().args(arguments).env("DVSE_URL", &self.url).output().unwrap())
     }
 
+    /// Sends JSON to a path, as a client of another make would.
+    pub fn put(&self, path: &str, body: &serde_json::Value) {
+        let request = ureq::put(format!("{}{path}", self.url)).content_type("application/json");
+        request.send(body.to_string()).unwrap();
+    }
+
     /// Sends SIGTERM and returns the exit code.
     pub fn stop(self) -> Option<i32> {
         self.stop_and_read().0

@@ -142,7 +142,8 @@ impl<'de> Deserialize<'de> for VectorsConfigBody {
     }
 }
 
-/// The parameters of a vector field. `index`, `rerank`, `ivf_pq_config` and `model` are ours.
+/// The parameters of a vector field. `index`, `rerank`, `ivf_pq_config` and `model` are ours; `model` is what
+/// [`ModelIdentity::is`](dvse_embed::ModelIdentity::is) understands.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorParamsBody {

@@ -1,0 +1,193 @@
+//! The models of `dvse ingest`.
+
+use std::sync::Arc;
+
+use dvse_embed::{EmbedError, PROBE_TEXT, StaticEmbedder};
+use dvse_ingest::{EmbedFailure, Embedder};
+
+use crate::failure::Result;
+
+/// What makes vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmbedderName {
+    /// The bundled table.
+    Static,
+    /// Nothing: records bring them.
+    None,
+    /// A model in Python.
+    #[cfg(feature = "python")]
+    Python(dvse_embed_python::ModelPath),
+}
+
+/// Reads the name of an embedder.
+///
+/// # Errors
+/// There is no such kind, not in this build, or its place cannot be read.
+pub fn parse_embedder(text: &str) -> std::result::Result<EmbedderName, String> {
+    match text.split_once(':') {
+        None if text == "static" => Ok(EmbedderName::Static),
+        None if text == "none" => Ok(EmbedderName::None),
+        Some((kind @ ("python" | "torchscript" | "onnx"), place)) => in_python(kind, place),
+        _ => {
+            Err("use static, python:MODULE:CALLABLE, torchscript:FILE, onnx:FILE, or none and records with \
+                  vectors"
+                .to_owned())
+        }
+    }
+}
+
+#[cfg(not(feature = "python"))]
+fn in_python(_: &str, _: &str) -> std::result::Result<EmbedderName, String> {
+    Err("this build has no Python inside: build it with `cargo build --release -p dvse-cli --features python` \
+         (PYO3_PYTHON=/path/to/python chooses which one), or use static"
+        .to_owned())
+}
+
+#[cfg(feature = "python")]
+fn in_python(kind: &str, place: &str) -> std::result::Result<EmbedderName, String> {
+    use dvse_embed_python::ModelPath;
+
+    if place.is_empty() {
+        let rest = if kind == "python" { "MODULE:CALLABLE" } else { "FILE" };
+        return Err(format!("name the model: {kind}:{rest}"));
+    }
+    let path = match kind {
+        "python" => place.parse::<ModelPath>().map_err(|error| error.to_string())?,
+        _ => ModelPath::made_by(&format!("dvse.adapters.{kind}"), "load", place),
+    };
+    Ok(EmbedderName::Python(path))
+}
+
+impl EmbedderName {
+    /// Loads the model; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be loaded.
+    #[cfg_attr(
+        not(feature = "python"),
+        expect(unused_variables, reason = "only models in Python take these")
+    )]
+    pub fn load(&self, batch: u32, timeout_s: u32) -> Result<Option<Arc<dyn dvse_embed::Embedder>>> {
+        Ok(match self {
+            EmbedderName::Static => Some(StaticEmbedder::bundled()?),
+            EmbedderName::None => None,
+            #[cfg(feature = "python")]
+            EmbedderName::Python(path) => Some(python::load(path, batch, timeout_s)?),
+        })
+    }
+}
+
+#[cfg(feature = "python")]
+mod python {
+    use std::env;
+    use std::num::NonZeroUsize;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use dvse_embed_python::{LoadError, ModelPath, PythonEmbedder, PythonOptions};
+
+    use crate::failure::{Failure, Result};
+
+    /// Loads a model as `python -m` would find it: in the working folder, in the environment that is active, in `PYTHONPATH`.
+    pub fn load(path: &ModelPath, batch: u32, timeout_s: u32) -> Result<Arc<dyn dvse_embed::Embedder>> {
+        let defaults = PythonOptions::default();
+        let options = PythonOptions {
+            batch: NonZeroUsize::new(batch as usize).unwrap_or(defaults.batch),
+            timeout: Duration::from_secs(u64::from(timeout_s)),
+            search: env::current_dir().into_iter().collect(),
+            environment: env::var_os("VIRTUAL_ENV").filter(|name| !name.is_empty()).map(PathBuf::from),
+            ..defaults
+        };
+        match PythonEmbedder::load(path.clone(), options) {
+            Ok(model) => Ok(Arc::new(model)),
+            Err(error) => {
+                let help = help(&error);
+                Err(Failure::from(error).with_help(help))
+            }
+        }
+    }
+
+    fn help(error: &LoadError) -> &'static str {
+        match error {
+            LoadError::NoModule { module, .. } if module.starts_with("dvse.") => {
+                "install the Python package of this repository: pip install ./python.\n\
+                 An environment is found when it is active (VIRTUAL_ENV), a folder when it is in PYTHONPATH"
+            }
+            LoadError::NoModule { .. } => {
+                "modules are looked for in the working folder, in the active environment (VIRTUAL_ENV), and in PYTHONPATH"
+            }
+            LoadError::Environment { .. } => {
+                "or unset VIRTUAL_ENV, or build dvse with PYO3_PYTHON=$VIRTUAL_ENV/bin/python"
+            }
+            _ => {
+                "a model is a callable: embed(list[str]) returns a numpy.ndarray of float32 with one row a text"
+            }
+        }
+    }
+}
+
+/// A model of texts in a pipeline. What a text is guilty of becomes its record's letter; what the model is guilty of is tried again.
+pub struct TextModel(pub Arc<dyn dvse_embed::Embedder>);
+
+impl TextModel {
+    /// Embeds texts; where the model fails for all together, half of them and then the other half, down to the one that it fails for
+    /// alone. That one is at fault if the model then embeds a plain text, and fails for this one again.
+    fn embed_parts(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+        let error = match self.0.embed(texts) {
+            Ok(rows) => return Ok(rows.chunks(self.0.model().dim).map(<[f32]>::to_vec).collect()),
+            Err(error) => error,
+        };
+        if let Some(index) = error.text() {
+            // The position in this call says nothing to who reads the letter.
+            let reason = error.to_string().replacen(&format!("text {index} "), "it ", 1);
+            return Err(EmbedFailure::Text { index, reason });
+        }
+        if !matches!(&error, EmbedError::Model(error) if error.may_be_of_the_texts()) {
+            return Err(EmbedFailure::Model(error.to_string()));
+        }
+        if texts.len() > 1 {
+            let (first, second) = texts.split_at(texts.len() / 2);
+            let mut rows = self.embed_parts(first)?;
+            rows.extend(self.embed_parts(second).map_err(|failure| match failure {
+                EmbedFailure::Text { index, reason } => {
+                    EmbedFailure::Text { index: index + first.len(), reason }
+                }
+                EmbedFailure::Model(reason) => EmbedFailure::Model(reason),
+            })?);
+            return Ok(rows);
+        }
+        if let Err(worse) = self.0.embed(&[PROBE_TEXT]) {
+            return Err(EmbedFailure::Model(worse.to_string()));
+        }
+        // The model may have become well between the two calls.
+        match self.0.embed(texts) {
+            Ok(row) => Ok(vec![row]),
+            Err(EmbedError::Model(error)) if !error.may_be_of_the_texts() => {
+                Err(EmbedFailure::Model(error.to_string()))
+            }
+            Err(error) => Err(EmbedFailure::Text { index: 0, reason: error.to_string() }),
+        }
+    }
+}
+
+impl Embedder for TextModel {
+    fn embed(&mut self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+        self.embed_parts(texts)
+    }
+}
+
+/// No model: every record has to bring its vector.
+pub struct NoModel;
+
+impl Embedder for NoModel {
+    fn embed(&mut self, _: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+        Err(EmbedFailure::Text {
+            index: 0,
+            reason: "this pipeline runs without a model (--embedder none)".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

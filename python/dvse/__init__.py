@@ -1,0 +1,1 @@
+"""The Python side of DVSE, a vector search engine."""

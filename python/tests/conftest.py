@@ -1,0 +1,6 @@
+"""The package is tested from the tree, without being installed."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))

@@ -36,7 +36,7 @@ pub struct AnnArguments {
     /// Parameters of the index: one is built for each combination.
     #[arg(long, value_name = "KEY=N,N,...")]
     pub set: Vec<String>,
-    /// What walks over a graph read: sketch, sq8, rabitq:BITS or none.
+    /// What walks read: sketch, sq8, rabitq:BITS or none.
     #[arg(long, value_name = "NAME", default_value = "sketch")]
     pub quantize: QuantizationName,
     /// Compare found points by f32, or by f16 first.
@@ -80,7 +80,7 @@ pub struct RunArguments {
     /// Threads that build [default: all cores].
     #[arg(long, value_name = "N", default_value_t = machine::cores(), hide_default_value = true, value_parser = parse_threads)]
     pub build_threads: usize,
-    /// How often to measure each setting, after a warm-up; the fastest counts.
+    /// How often to measure a setting; the fastest counts.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub repeat: u32,
     /// The instruction set, such as avx2 [default: the best].

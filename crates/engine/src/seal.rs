@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use dvse_index::{AnnIndex, NormLists, padded_dim};
+use dvse_index::{AnnIndex, NormLists, norm, padded_dim};
 use dvse_storage::{Alignment, Directory, SegmentError, SegmentWriter};
-use dvse_types::{CollectionSchema, FieldKind, PayloadPath, PointId, VectorParams};
+use dvse_types::{CollectionSchema, FieldKind, Metric, PayloadPath, PointId, VectorParams};
 
 use crate::live_rows::set_bit;
 use crate::op_codec::field_kind_tag;
@@ -134,12 +134,14 @@ fn write_vectors(
                 writer.write(bytemuck::cast_slice(&vector))?;
                 writer.write(bytemuck::cast_slice(&padding))?;
                 map.push(row);
-                norms.push(vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32);
+                if params.metric != Metric::Cosine {
+                    norms.push(norm(&vector) as f32);
+                }
             }
             row += 1;
         }
     }
-    if let Some(order) = NormLists::sort(&norms, params.metric) {
+    if let Some(order) = NormLists::sort(&norms) {
         let [lengths, vectors] = norm_tags(field);
         writer.section(lengths, bytemuck::cast_slice(&order.norms))?;
         writer.section(vectors, bytemuck::cast_slice(&order.rows))?;

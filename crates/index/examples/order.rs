@@ -16,11 +16,19 @@
 #![expect(clippy::print_stdout, reason = "a measuring program prints what it measured")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measuring program may stop")]
 
+mod npy;
+
 use std::collections::HashMap;
 use std::time::Instant;
 
 use dvse_index::*;
 use dvse_types::Metric;
+
+fn read_npy(path: &str) -> (Vec<f32>, usize) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+    let (values, _, dim) = npy::parse(&bytes);
+    (values, dim)
+}
 
 /// No neighbour.
 const EMPTY: u32 = u32::MAX;
@@ -29,26 +37,6 @@ const EMPTY: u32 = u32::MAX;
 const BLOCK: usize = 50;
 
 const K: usize = 10;
-
-fn read_npy(path: &str) -> (Vec<f32>, usize) {
-    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
-    let len = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    let header = std::str::from_utf8(&bytes[10..10 + len]).unwrap();
-    let shape = header.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
-    let dim = shape.split(',').filter_map(|n| n.trim().parse::<usize>().ok()).nth(1).unwrap();
-    let body = &bytes[10 + len..];
-    let values = if header.contains("'<f2'") {
-        let half: Vec<u16> = body.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
-        let mut values = vec![0.0; half.len()];
-        dvse_simd::f16_to_f32(&half, &mut values);
-        values
-    } else if header.contains("'<f4'") {
-        body.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-    } else {
-        body.iter().map(|byte| f32::from(*byte)).collect()
-    };
-    (values, dim)
-}
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {
     bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()

@@ -133,7 +133,7 @@ impl<V: VectorView, K: Kernel> ScanOp<'_, V, K> {
         norms: &NormOrder,
         stats: &mut SearchStats,
     ) -> bool {
-        let norm = self.query.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let norm = dvse_simd::norm(self.query);
         let mut band = Band::new(norms, self.metric, norm, self.view.dim());
         // After so many rows the k-th tells what the band is worth.
         let mut probe = Some(STRIDE.max(2 * self.k) as u64);

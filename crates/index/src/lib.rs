@@ -64,6 +64,6 @@ pub use vectors::{MappedRows, Rows, RowsError, VectorView};
 /// Memory and instruction sets, passed on so that users of an index need not know the kernels.
 pub use dvse_simd::{
     AlignedBuf, Full as RowsFull, GrowingRows, Level, RowsError as GrowingRowsError, RowsReader, RowsWriter,
-    all_finite, available as available_levels, detect as detect_level, measure as measure_kernels, normalize,
-    padded_dim,
+    all_finite, available as available_levels, detect as detect_level, measure as measure_kernels, norm,
+    normalize, padded_dim,
 };

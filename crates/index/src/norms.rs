@@ -40,16 +40,18 @@ pub struct NormLists {
 }
 
 impl NormLists {
-    /// Sorts rows by their lengths; `None` where the order would be of no use: by cosine, and where all are of about the
-    /// same length.
+    /// Sorts rows by their lengths; `None` where the order would be of no use, because all are of about the same length.
     #[must_use]
-    pub fn sort(norms: &[f32], metric: Metric) -> Option<NormLists> {
+    pub fn sort(norms: &[f32]) -> Option<NormLists> {
+        let least = norms.iter().copied().min_by(f32::total_cmp)?;
+        let most = norms.iter().copied().max_by(f32::total_cmp)?;
+        if least >= most * (1.0 - SPREAD_MIN) {
+            return None;
+        }
         let mut rows: Vec<u32> = (0..u32::try_from(norms.len()).ok()?).collect();
         rows.sort_unstable_by(|a, b| norms[*a as usize].total_cmp(&norms[*b as usize]).then(a.cmp(b)));
-        let norms: Vec<f32> = rows.iter().map(|row| norms[*row as usize]).collect();
-        let (least, most) = (norms.first()?, norms.last()?);
-        let is_spread = *least < *most * (1.0 - SPREAD_MIN);
-        (metric != Metric::Cosine && is_spread).then_some(NormLists { norms, rows })
+        let norms = rows.iter().map(|row| norms[*row as usize]).collect();
+        Some(NormLists { norms, rows })
     }
 }
 
@@ -63,15 +65,8 @@ impl NormOrder {
     }
 
     /// How many rows there are.
-    #[must_use]
-    pub fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.len
-    }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The rows at some places of the order.

@@ -36,7 +36,7 @@ pub struct IndexedEvent {
 }
 
 /// What was done to a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Operation {
     /// It was written.
     #[default]

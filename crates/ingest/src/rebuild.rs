@@ -150,14 +150,14 @@ impl Replay {
                 continue;
             }
             let Some((stream, position)) = self.place(&event, &record)? else { continue };
-            let change = self.change(&event, &record)?;
+            let partition = event.source_partition;
+            let change = self.change(event, &record)?;
             match replayed.last_mut() {
-                Some(last) if last.stream == stream && last.partition == event.source_partition => {
+                Some(last) if last.stream == stream && last.partition == partition => {
                     last.position = position;
                     last.changes.push(change);
                 }
                 _ => {
-                    let partition = event.source_partition;
                     replayed.push(Replayed { stream, partition, position, changes: vec![change] });
                 }
             }
@@ -203,7 +203,7 @@ impl Replay {
         Ok(Some((stream, position)))
     }
 
-    fn change(&self, event: &IndexedEvent, record: &Record) -> Result<Change, RebuildError> {
+    fn change(&self, event: IndexedEvent, record: &Record) -> Result<Change, RebuildError> {
         let wrong = |field, got: &str, rule| self.wrong(record, field, got, rule);
         let id: PointId = event
             .vector_id
@@ -217,7 +217,7 @@ impl Replay {
         if event.embedding.is_empty() {
             return Err(wrong("embedding", "empty", "the vector of a point that is written"));
         }
-        Ok(Change::Upsert { id, vector: event.embedding.clone(), payload })
+        Ok(Change::Upsert { id, vector: event.embedding, payload })
     }
 
     fn wrong(&self, record: &Record, field: &'static str, got: &str, rule: &'static str) -> RebuildError {
@@ -227,9 +227,10 @@ impl Replay {
     }
 }
 
-/// What an event says, but for when. Within one process.
+/// What an event says of its point. Within one process.
 fn content_of(event: &IndexedEvent) -> u64 {
     let mut hasher = DefaultHasher::new();
-    IndexedEvent { commit_ts: 0, ..event.clone() }.encode().hash(&mut hasher);
+    (&event.vector_id, event.operation, &event.payload, event.ordinal).hash(&mut hasher);
+    event.embedding.iter().for_each(|value| value.to_bits().hash(&mut hasher));
     hasher.finish()
 }

@@ -92,7 +92,7 @@ pub use level::{Level, ParseLevelError, available, detect};
 pub use prefetch::{CACHE_LINE, prefetch_read};
 pub use scalar::Scalar;
 pub use sketch::{FACTOR_BYTES, SKETCH_LINE};
-pub use vector::{all_finite, norm_squared, normalize};
+pub use vector::{all_finite, norm, norm_squared, normalize};
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub use aarch64::Neon;

@@ -48,12 +48,18 @@ pub fn norm_squared(vector: &[f32]) -> f32 {
     norm_squared_f64(vector) as f32
 }
 
+/// The length of a vector: the root of Σ xᵢ² in double precision, the same bits on every CPU.
+#[must_use]
+pub fn norm(vector: &[f32]) -> f64 {
+    norm_squared_f64(vector).sqrt()
+}
+
 /// Scales a vector to unit length and returns the length it had.
 ///
 /// A vector without a direction (all zeros, or with a NaN or an infinity in it) is left as it is. Lengths beyond
 /// the range of `f32` are handled: the result is of unit length even where the returned length is infinite.
 pub fn normalize(vector: &mut [f32]) -> f32 {
-    let norm = norm_squared_f64(vector).sqrt();
+    let norm = norm(vector);
     if norm > 0.0 && norm.is_finite() {
         dispatch(detect(), Scale { vector, by: 1.0 / norm });
     }

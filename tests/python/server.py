@@ -37,6 +37,8 @@ class Server:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings or {}
+        # More of its environment, for the next start.
+        self.variables: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
 
     def __enter__(self) -> "Server":
@@ -51,6 +53,7 @@ class Server:
         """Starts the process and waits for nothing."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVSE__")}
         environment |= {"DVSE__" + key.replace(".", "__").upper(): value for key, value in self.settings.items()}
+        environment |= self.variables
         command = [str(BINARY), "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
         self.log = open(self.folder / "log.txt", "ab")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)

@@ -14,11 +14,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-storage", &["dvse-types"]),
     ("dvse-engine", &["dvse-types", "dvse-index", "dvse-storage"]),
     ("dvse-embed", &["dvse-types"]),
+    // Where a test may kill a process; nothing without its feature.
+    ("dvse-fault", &[]),
     // Python stays at the edge: only the command line knows it, behind the feature `python`.
     ("dvse-embed-python", &["dvse-embed"]),
     // Streams reach collections through traits: not the engine, not HTTP, not a model.
-    ("dvse-ingest", &["dvse-types", "dvse-storage"]),
-    ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed"]),
+    ("dvse-ingest", &["dvse-types", "dvse-storage", "dvse-fault"]),
+    ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed", "dvse-fault"]),
     // The command line is a client of a running node, or it starts one. `bench` and `demo` measure the engine and
     // the index themselves.
     (

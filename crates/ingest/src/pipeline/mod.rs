@@ -12,7 +12,7 @@
 //!
 //! Wherever a worker dies, the mark says what is in the collection, and at most the batch that brought it there is not published.
 //! The next worker takes the partition over, which fences the old one, finishes steps 4 and 5 of that batch, and goes on behind
-//! the mark ([`recover`]).
+//! the mark ([`recover`]). The steps have names, at which tests kill the process (`dvse_fault`, `docs/adr/0024-named-steps.md`).
 
 mod batch;
 mod progress;

@@ -11,6 +11,7 @@ use crate::dead_letter::DeadLetter;
 use crate::event::IndexedEvent;
 use crate::raw_event::Poison;
 use crate::sink::Change;
+use dvse_fault::passed;
 use dvse_types::{Position, SourceState};
 
 impl Worker<'_> {
@@ -38,7 +39,9 @@ impl Worker<'_> {
         };
         if after < Some(mark) {
             let items = self.read_again(after, mark).await?;
+            passed("read_again");
             self.publish_again(items, first_ordinal, state.seq.0).await?;
+            passed("published_again");
         }
         self.source.commit(mark).await?;
         Ok(())

@@ -12,6 +12,7 @@ use crate::event::{IndexedEvent, Operation};
 use crate::log::{LogError, Producer, ReadLimits, Source, TopicLog};
 use crate::raw_event::Poison;
 use crate::sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written};
+use dvse_fault::passed;
 use dvse_types::{Position, SourceMark, SourceState};
 
 /// How long events and letters may wait for room; their topics have no bound unless somebody gave them one.
@@ -80,7 +81,9 @@ impl<'a> Worker<'a> {
     pub(super) async fn run(&mut self) -> Result<(), Halt> {
         let state = self.take_over().await?;
         self.epoch = state.epoch;
+        passed("taken_over");
         self.recover(state).await?;
+        passed("recovered");
         // A collection without a mark has nothing of this stream, whatever an earlier one of its name acknowledged.
         self.source.seek(state.position);
         while !self.progress.is_stopping() {
@@ -93,9 +96,11 @@ impl<'a> Worker<'a> {
             if records.is_empty() {
                 continue;
             }
+            passed("read");
             let mut items: Vec<Item> =
                 records.into_iter().map(|record| Item::decode(record, &*self.sink)).collect();
             self.embed(&mut items).await?;
+            passed("embedded");
             self.commit_all(&mut items).await?;
         }
         Err(Halt::Stopped)
@@ -230,8 +235,11 @@ impl<'a> Worker<'a> {
             places.push(Placed { position: record.position, ordinal });
         }
         let seq = self.write(&changes, position).await?;
+        passed("committed");
         self.publish(&changes, &places, seq).await?;
+        passed("published");
         self.source.commit(position).await?;
+        passed("acknowledged");
         Progress::add(&self.progress.records, items.len());
         Progress::add(&self.progress.changes, changes.len());
         Progress::add(&self.progress.batches, 1);
@@ -265,9 +273,11 @@ impl<'a> Worker<'a> {
             }
             item.lettered = true;
             written += 1;
+            passed("letter");
         }
         if written > 0 {
             self.letters.flush().await?;
+            passed("lettered");
             Progress::add(&self.progress.dead, written);
         }
         Ok(())
@@ -295,7 +305,10 @@ impl<'a> Worker<'a> {
                     let ahead = PipelineError::MarkAhead { partition, there, here: position };
                     return Err(Halt::Other(Box::new(ahead)));
                 }
-                Err(refused @ SinkError::Refused(_)) => return Err(Halt::Sink(refused)),
+                Err(refused @ SinkError::Refused(_)) => {
+                    passed("refused");
+                    return Err(Halt::Sink(refused));
+                }
                 Err(error) => retry.after(error, self.progress).await?,
             }
         }
@@ -329,6 +342,7 @@ impl<'a> Worker<'a> {
                 Change::Delete { .. } => event.operation = Operation::Delete,
             }
             self.events.append(event.vector_id.as_bytes(), &event.encode(), OUTPUT_WAIT).await?;
+            passed("event");
         }
         if !changes.is_empty() {
             self.events.flush().await?;

@@ -16,6 +16,7 @@ use super::trouble::{Outage, Patience, Subject, Trouble};
 use super::wire::{Connection, Endpoint, strange};
 use crate::log::LogError;
 use crate::topic::TopicName;
+use dvse_fault::passed;
 
 /// The number of the producer on its connection, which it has for itself.
 const PRODUCER: u64 = 1;
@@ -259,6 +260,7 @@ impl Sender {
                 let Some(connection) = &mut self.connection else { return Ok(()) };
                 for message in messages {
                     connection.feed(message).await?;
+                    passed("sent");
                 }
                 connection.flush().await
             }
@@ -269,6 +271,7 @@ impl Sender {
     fn hear(&mut self, command: &BaseCommand) -> Result<(), Trouble> {
         if let Some(receipt) = &command.send_receipt {
             self.confirm(receipt.sequence_id.cast_signed());
+            passed("confirmed");
         }
         if let Some(error) = &command.send_error {
             return Err(Trouble::answered(error.error, &error.message));

@@ -1,6 +1,7 @@
 //! Writing points: every operation becomes a [`WriteOp`], and every request one [`WriteBatch`].
 
 use dvse_engine::{Durability, EmbeddedCollection, MarkOutcome};
+use dvse_fault::passed;
 use dvse_types::{
     CollectionSchema, Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, SourceMark,
     WriteBatch, WriteOp, depth,
@@ -117,7 +118,9 @@ fn write_marked(
     let ops = read_operations(app, &collection.schema(), operations)?;
     let position = mark.position;
     let batch = WriteBatch { ops, source: Some(mark) };
+    passed("asked");
     let receipt = collection.write(batch, Durability::Synced).map_err(|error| RestError::engine(&error))?;
+    passed("logged");
     let outcome = receipt.mark.unwrap_or(MarkOutcome::Applied { position });
     let seq = receipt.seq.0;
     Ok(MarkedReply {

@@ -3,6 +3,7 @@
 mod body;
 
 use dvse_engine::MarkOutcome;
+use dvse_fault::passed;
 use dvse_types::{Position, SourceMark, SourceState, StreamName};
 use serde_json::Value;
 
@@ -28,6 +29,7 @@ pub fn take_over(app: &App, call: &Call) -> Result<Reply, RestError> {
     let partition = read_partition("partition", &partition)?;
     let collection = app.collection(call.collection()?)?;
     let state = collection.take_over(&stream, partition).map_err(|error| RestError::engine(&error))?;
+    passed("granted");
     tracing::info!(
         collection = collection.name(),
         stream = stream.as_str(),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::log::Record;
 use crate::raw::DeadLetterBody;
-use crate::raw_event::Poison;
+use crate::raw_event::{Poison, RECORD_BYTES_MAX};
 use crate::topic::TopicName;
 use dvse_types::Position;
 
@@ -39,7 +39,7 @@ pub struct DeadLetter {
 pub struct InvalidDeadLetter(String);
 
 impl DeadLetter {
-    /// Writes the letter of a record.
+    /// Writes the letter of a record. One that is too large to be taken is left out, as sending it again would come to the same.
     #[must_use]
     pub fn of(
         topic: &TopicName,
@@ -50,6 +50,11 @@ impl DeadLetter {
         poison: &Poison,
         time_ms: u64,
     ) -> DeadLetter {
+        let is_left_out = record.payload.len() > RECORD_BYTES_MAX;
+        let reason = match is_left_out {
+            true => format!("{poison} (it is left out of this letter)"),
+            false => poison.to_string(),
+        };
         DeadLetter {
             topic: topic.to_string(),
             stream: stream.to_owned(),
@@ -57,9 +62,9 @@ impl DeadLetter {
             position: record.position,
             collection: collection.to_owned(),
             code: poison.code().to_owned(),
-            reason: poison.to_string(),
+            reason,
             time_ms,
-            record: record.payload.clone(),
+            record: if is_left_out { Vec::new() } else { record.payload.clone() },
         }
     }
 
@@ -135,6 +140,7 @@ mod tests {
                 key: vec![],
                 payload: payload.to_vec(),
                 appended_ms: 5,
+                flaw: None,
             };
             let topic = TopicName::raw_events();
             let letter = DeadLetter::of(&topic, "s#1", 3, "c", &record, &Poison::Text("x".to_owned()), 9);

@@ -2,6 +2,8 @@
 //!
 //! Written by hand: twelve fields of three wire types need no generator, and the vector is copied once.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use dvse_types::Position;
@@ -33,6 +35,8 @@ pub struct IndexedEvent {
     pub source_position: String,
     /// Which change of the entry this is, from 0. Field 12.
     pub ordinal: u32,
+    /// Fields of a later schema, as they were written: nobody looks into them, and they are written again behind the others.
+    pub unknown: Vec<u8>,
 }
 
 /// What was done to a point.
@@ -50,13 +54,36 @@ pub enum Operation {
 #[error("not an event of vector-indexed: {problem} at byte {at}")]
 pub struct InvalidEvent {
     at: usize,
-    problem: &'static str,
+    problem: Cow<'static, str>,
 }
+
+/// The fields by number, from 1.
+const NAMES: [&str; 12] = [
+    "vector_id",
+    "embedding",
+    "shard_id",
+    "commit_ts",
+    "collection",
+    "operation",
+    "payload",
+    "log_position",
+    "source_stream",
+    "source_partition",
+    "source_position",
+    "ordinal",
+];
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const BYTES: u64 = 2;
 const FIXED32: u64 = 5;
+
+impl InvalidEvent {
+    /// A record that the log itself cannot read.
+    pub(crate) fn unreadable(flaw: &str) -> InvalidEvent {
+        InvalidEvent { at: 0, problem: flaw.to_owned().into() }
+    }
+}
 
 impl IndexedEvent {
     /// Returns the place of the record that asked for it.
@@ -87,17 +114,19 @@ impl IndexedEvent {
         put_number(&mut out, 10, u64::from(self.source_partition));
         put_bytes(&mut out, 11, self.source_position.as_bytes());
         put_number(&mut out, 12, u64::from(self.ordinal));
+        out.extend_from_slice(&self.unknown);
         out
     }
 
-    /// Reads an event. Fields it does not know are passed over.
+    /// Reads an event. Fields of a later schema are kept apart.
     ///
     /// # Errors
-    /// Where the bytes stop being one.
+    /// Where the bytes stop being one, or which field is of another type than its schema says.
     pub fn decode(bytes: &[u8]) -> Result<IndexedEvent, InvalidEvent> {
         let mut event = IndexedEvent::default();
         let mut reader = Reader { bytes, at: 0 };
         while reader.at < bytes.len() {
+            let start = reader.at;
             let tag = reader.varint()?;
             match (tag >> 3, tag & 7) {
                 (1, BYTES) => event.vector_id = reader.text()?,
@@ -120,11 +149,17 @@ impl IndexedEvent {
                 (11, BYTES) => event.source_position = reader.text()?,
                 (12, VARINT) => event.ordinal = reader.u32()?,
                 (0, _) => return Err(reader.wrong("field 0")),
-                (_, VARINT) => drop(reader.varint()?),
-                (_, FIXED64) => drop(reader.array::<8>()?),
-                (_, BYTES) => drop(reader.bytes()?),
-                (_, FIXED32) => drop(reader.array::<4>()?),
-                _ => return Err(reader.wrong("a wire type that is not known")),
+                (field, kind) => {
+                    if let Some(name) = usize::try_from(field - 1).ok().and_then(|at| NAMES.get(at)) {
+                        let problem = format!(
+                            "field {field}, `{name}`, has wire type {kind} of another schema; it has to be \
+                             docs/format/vector-indexed.proto, or one with more fields"
+                        );
+                        return Err(InvalidEvent { at: start, problem: problem.into() });
+                    }
+                    reader.pass(kind)?;
+                    event.unknown.extend_from_slice(bytes.get(start..reader.at).unwrap_or_default());
+                }
             }
         }
         Ok(event)
@@ -161,7 +196,19 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn wrong(&self, problem: &'static str) -> InvalidEvent {
-        InvalidEvent { at: self.at, problem }
+        InvalidEvent { at: self.at, problem: problem.into() }
+    }
+
+    /// Passes over the content of a field.
+    fn pass(&mut self, kind: u64) -> Result<(), InvalidEvent> {
+        match kind {
+            VARINT => drop(self.varint()?),
+            FIXED64 => drop(self.array::<8>()?),
+            BYTES => drop(self.bytes()?),
+            FIXED32 => drop(self.array::<4>()?),
+            _ => return Err(self.wrong("a wire type that is not known")),
+        }
+        Ok(())
     }
 
     fn varint(&mut self) -> Result<u64, InvalidEvent> {
@@ -233,6 +280,7 @@ mod tests {
             source_partition: 1,
             source_position: "340282366920938463463374607431768211455".to_owned(),
             ordinal: 2,
+            unknown: vec![],
         }
     }
 
@@ -247,22 +295,37 @@ mod tests {
     }
 
     #[test]
-    fn events_come_back_and_unknown_fields_are_passed_over() {
+    fn events_come_back_and_fields_of_a_later_schema_stay_with_them() {
         let deleted =
             IndexedEvent { operation: Operation::Delete, embedding: vec![], payload: vec![], ..sample() };
         for event in [sample(), deleted, IndexedEvent::default()] {
             let mut bytes = event.encode();
             assert_eq!(IndexedEvent::decode(&bytes), Ok(event.clone()));
             // Fields 100 to 103, one of each wire type.
-            for more in [
+            let more = [
                 &[0xa0, 0x06, 0x01][..],
                 &[0xa9, 0x06, 0, 0, 0, 0, 0, 0, 0, 0],
                 &[0xb2, 0x06, 1, 9],
                 &[0xbd, 0x06, 0, 0, 0, 0],
-            ] {
-                bytes.extend_from_slice(more);
-            }
-            assert_eq!(IndexedEvent::decode(&bytes), Ok(event));
+            ]
+            .concat();
+            bytes.splice(..0, more.iter().copied());
+            let read = IndexedEvent::decode(&bytes).unwrap();
+            assert_eq!(read.unknown, more);
+            assert_eq!(IndexedEvent::decode(&read.encode()), Ok(read.clone()));
+            assert_eq!(IndexedEvent { unknown: vec![], ..read }, event);
+        }
+    }
+
+    #[test]
+    fn a_field_of_another_type_is_refused_by_its_name() {
+        for (field, name) in (1..).zip(NAMES) {
+            // A number of 64 bits, which is the type of none.
+            let mut bytes = sample().encode();
+            bytes.push((field << 3) | 1);
+            bytes.extend_from_slice(&[0; 8]);
+            let error = IndexedEvent::decode(&bytes).unwrap_err().to_string();
+            assert!(error.contains(&format!("field {field}, `{name}`, has wire type 1")), "{error}");
         }
     }
 

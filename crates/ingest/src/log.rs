@@ -28,6 +28,8 @@ pub struct Record {
     pub payload: Vec<u8>,
     /// When it was appended, in milliseconds since 1970.
     pub appended_ms: u64,
+    /// Why the log cannot give it as it was sent, if so; `payload` is what there is of it then.
+    pub flaw: Option<String>,
 }
 
 /// How much to read at once, and how long to wait for the first record.
@@ -293,6 +295,16 @@ pub enum LogError {
         what: String,
         /// What it said.
         reason: String,
+    },
+    /// The registry of the broker has another schema for a topic, and the two are not compatible.
+    #[error("the registered schema of {topic}, version {version}, is not compatible with ours: {problem}")]
+    Schema {
+        /// The topic.
+        topic: TopicName,
+        /// The newest version.
+        version: u64,
+        /// How it differs, and by which rule that counts.
+        problem: String,
     },
     /// Only the administration interface of the broker can do it, and its address is not known.
     #[error("{what} needs the address of the broker's administration")]

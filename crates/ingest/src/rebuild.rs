@@ -141,7 +141,11 @@ impl Replay {
         self.left = self.left.saturating_sub(records.len() as u64);
         let mut replayed: Vec<Replayed> = Vec::new();
         for record in records {
-            let event = IndexedEvent::decode(&record.payload).map_err(|source| RebuildError::Event {
+            let event = match &record.flaw {
+                Some(flaw) => Err(InvalidEvent::unreadable(flaw)),
+                None => IndexedEvent::decode(&record.payload),
+            };
+            let event = event.map_err(|source| RebuildError::Event {
                 partition: self.partition,
                 position: record.position,
                 source,

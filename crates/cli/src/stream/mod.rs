@@ -133,6 +133,10 @@ pub fn log_failure(error: LogError) -> Failure {
             "see which topics there are: dvse topics list --log SOURCE.\n\
              On Pulsar make them with dvse topics ensure --pulsar pulsar://HOST:6650 --admin http://HOST:8080"
         }
+        LogError::Schema { .. } => {
+            "see who registered it and sends by it: GET ADMIN/admin/v2/schemas/TENANT/NAMESPACE/TOPIC/schemas.\n\
+             If nobody does, remove it (pulsar-admin schemas delete TOPIC) and run this again"
+        }
         LogError::NeedsAdministration { .. } => {
             "make the topics once: dvse topics ensure --pulsar pulsar://HOST:6650 --admin http://HOST:8080"
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dvse_ingest::pipeline::{PipelineConfig, ensure_topics};
-use dvse_ingest::{LogError, Producer, TopicLog, TopicName, key_of, partition_of};
+use dvse_ingest::{LogError, Producer, RECORD_BYTES_MAX, TopicLog, TopicName, key_of, partition_of};
 
 use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
 use crate::failure::{Failure, Remedy as _, Result};
@@ -42,8 +42,8 @@ pub struct ProduceArguments {
     pub quiet: bool,
 }
 
-/// A longer line is refused: the log takes records up to 256 MiB, and a line is in memory twice.
-const LINE_BYTES_MAX: u64 = 200 << 20;
+/// A longer record is refused: `ingest` would make nothing of it, and it would be in the memory of both.
+const LINE_BYTES_MAX: u64 = RECORD_BYTES_MAX as u64;
 const READ_BYTES: usize = 256 << 10;
 /// Records are made durable at the latest after this many bytes.
 const FLUSH_BYTES: usize = 4 << 20;
@@ -101,6 +101,25 @@ fn open(path: &Path) -> Result<Lines> {
     Ok(BufReader::with_capacity(READ_BYTES, Box::new(file)))
 }
 
+/// Passes over the rest of a line and returns how long that is; of one without an end, a part.
+fn skip_line(lines: &mut Lines) -> Result<u64> {
+    const COUNTED_MAX: u64 = 1 << 30;
+    let mut bytes = 0;
+    loop {
+        let there = lines.fill_buf().doing(|| "cannot read the records".to_owned())?;
+        let (end, is_over) = match there.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (at, true),
+            None => (there.len(), there.is_empty()),
+        };
+        bytes += end as u64;
+        let taken = end + usize::from(end < there.len());
+        lines.consume(taken);
+        if is_over || bytes >= COUNTED_MAX {
+            return Ok(bytes);
+        }
+    }
+}
+
 async fn open_producers(log: &dyn TopicLog, arguments: &ProduceArguments) -> Result<Vec<Box<dyn Producer>>> {
     let config = PipelineConfig { raw_events: arguments.topic.clone(), ..PipelineConfig::of("") };
     let partitions = ensure_topics(log, &config, arguments.partitions).await.map_err(log_failure)?;
@@ -138,10 +157,13 @@ impl Sender<'_> {
             if !record.is_empty() {
                 number += 1;
                 if record.len() as u64 > LINE_BYTES_MAX {
+                    let bytes = record.len() as u64 + skip_line(&mut lines)?;
                     return Err(Failure::new(format!(
-                        "record {number} is longer than {LINE_BYTES_MAX} bytes"
+                        "record {number} has {bytes} bytes, more than the {LINE_BYTES_MAX} that a record may have"
                     ))
-                    .with_help("take it out of the file, which has to have one record a line"));
+                    .with_help(
+                        "take it out of the file, or keep its content elsewhere and send a reference; a record is one line",
+                    ));
                 }
                 if number > skip {
                     self.send(record).await?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dvse_ingest::pulsar::{Admin, PulsarLog, PulsarOptions, TopicsPlan, Watch};
+use dvse_ingest::pulsar::{Admin, Findings, PulsarLog, PulsarOptions, TopicsPlan, Watch};
 use dvse_ingest::{TopicLog, TopicName, TopicSpec};
 
 use super::{LogPlace, Waiting, block_on, log_failure};
@@ -75,7 +75,11 @@ pub fn ensure(
             .with_help("give it with --admin http://HOST:8080"));
     };
     let admin = admin(admin_url)?;
-    let changes = TopicsPlan::ingest(spec, partitions).changes(&admin).map_err(log_failure)?;
+    let Findings { changes, notes } =
+        TopicsPlan::ingest(spec, partitions).look(&admin).map_err(log_failure)?;
+    for (subject, note) in notes {
+        output.line(format!("{subject}  {note}"))?;
+    }
     for change in &changes {
         let (subject, what) = change.describe();
         output.line(format!("{subject}  {what}"))?;

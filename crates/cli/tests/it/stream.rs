@@ -46,11 +46,12 @@ fn records_become_points_and_poison_becomes_letters_that_can_be_sent_again() {
     let mut records: Vec<&str> = letters.iter().map(|letter| letter["record"].as_str().unwrap()).collect();
     records.sort_unstable();
     assert_eq!(records, ["no json", record(900, "\"vector\":[1,2]").trim_end()]);
-    assert!(
-        letters
-            .iter()
-            .any(|letter| letter["reason"] == "field `vector` has 2 dimensions, the collection has 256")
-    );
+    assert!(letters.iter().any(|letter| {
+        letter["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("field `vector` has 2 dimensions, the collection has 256")
+    }));
     assert_eq!(dvse(&["dead-letters", "retry", "--from", &at(&log)]).ok(), "2 records sent again\n");
     assert_eq!(dvse(&list).ok(), "");
     assert_eq!(dvse(&["dead-letters", "retry", "--from", &at(&log)]).ok(), "0 records sent again\n");

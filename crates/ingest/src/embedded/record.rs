@@ -59,8 +59,10 @@ impl Header {
 /// Takes a body apart.
 pub(super) fn decode(seq: SeqNo, mut body: Vec<u8>) -> Result<(Header, Record), String> {
     let header = Header::decode(&body)?;
-    let payload = body.split_off(HEADER_BYTES + header.key_bytes as usize);
-    let key = body.split_off(HEADER_BYTES);
+    let end = HEADER_BYTES + header.key_bytes as usize;
+    let key = body.get(HEADER_BYTES..end).unwrap_or_default().to_vec();
+    // In place: a record may be large.
+    body.drain(..end);
     let position = Position(u128::from(seq.0));
-    Ok((header, Record { position, key, payload, appended_ms: header.appended_ms }))
+    Ok((header, Record { position, key, payload: body, appended_ms: header.appended_ms, flaw: None }))
 }

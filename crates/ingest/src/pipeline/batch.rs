@@ -32,7 +32,11 @@ pub(super) enum State {
 
 impl Item {
     pub(super) fn decode(record: Record, sink: &dyn Sink) -> Item {
-        let state = match RawEvent::decode(&record.payload, sink.dim()) {
+        let decoded = match &record.flaw {
+            Some(flaw) => Err(Poison::Unreadable(flaw.clone())),
+            None => RawEvent::decode(&record.payload, sink.dim()),
+        };
+        let state = match decoded {
             Ok(RawEvent { id, change: RawChange::Delete }) => State::Ready(Change::Delete { id }),
             Ok(RawEvent { id, change: RawChange::Upsert { content, payload } }) => match content {
                 Content::Vector(vector) => match sink.objection(&vector) {

@@ -12,10 +12,12 @@ use crate::log::Record;
 
 /// The number of the consumer on its connection, which it has for itself.
 const CONSUMER: u64 = 1;
-/// Entries on their way at first, before their size is known; and how many bytes of them may be.
-const WINDOW_FIRST: u32 = 64;
-const WINDOW_MAX: u32 = 1024;
-const WINDOW_BYTES: u64 = 16 << 20;
+/// Bytes of records that may wait for the worker: two of its batches.
+const QUEUED_BYTES_MAX: usize = 8 << 20;
+/// Entries that may be on their way, whose size nobody knows before they come: as many as fit the same bytes if they are like those
+/// before, but a few, and so few that memory stays bounded when large ones follow small ones.
+const UNDER_WAY_MIN: u32 = 4;
+const UNDER_WAY_MAX: u32 = 64;
 
 /// What a consumer is to read.
 #[derive(Debug, Clone)]
@@ -30,9 +32,9 @@ pub(super) struct Reading {
 /// A subscribed consumer.
 pub(super) struct Consumer {
     connection: Connection,
-    /// Messages that the broker may send, and how many it should be allowed.
+    /// Messages that the broker may send.
     permits: i64,
-    window: u32,
+    /// The size of an entry as it came, in the mean of the last few.
     mean_bytes: u64,
 }
 
@@ -49,8 +51,6 @@ pub(super) struct Ends {
 pub(super) enum Delivery {
     /// The records of an entry.
     Entry(Place, Vec<Record>),
-    /// An entry that cannot be read.
-    Unreadable(Place, String),
     /// Nothing for us.
     Other,
 }
@@ -79,7 +79,7 @@ impl Consumer {
             None => Subscription { name: &name, ..subscription },
         };
         connection.request(|id| command::subscribe(&subscription, id)).await?;
-        Ok(Consumer { connection, permits: 0, window: WINDOW_FIRST, mean_bytes: 0 })
+        Ok(Consumer { connection, permits: 0, mean_bytes: 0 })
     }
 
     pub(super) async fn ends(&mut self) -> Result<Ends, Trouble> {
@@ -129,20 +129,37 @@ impl Consumer {
         Ok((entries, entries.saturating_mul(self.mean_bytes)))
     }
 
-    /// Lets the broker send more, where `queued` records that it sent are not taken yet.
-    pub(super) async fn allow(&mut self, queued: usize) -> Result<(), Trouble> {
-        let under_way = self.permits.saturating_add(i64::try_from(queued).unwrap_or(i64::MAX));
-        let room = i64::from(self.window).saturating_sub(under_way);
-        if room >= i64::from(self.window.div_ceil(2)) {
-            let more = u32::try_from(room).unwrap_or(1);
+    /// Whether so many bytes of records that wait leave room for others.
+    pub(super) fn has_room(queued_bytes: usize) -> bool {
+        queued_bytes < QUEUED_BYTES_MAX
+    }
+
+    /// Lets the broker send more, where so many bytes of records wait for the worker.
+    pub(super) async fn allow(&mut self, queued_bytes: usize) -> Result<(), Trouble> {
+        if !Consumer::has_room(queued_bytes) {
+            return Ok(());
+        }
+        let fit = QUEUED_BYTES_MAX as u64 / self.mean_bytes.max(1);
+        let wanted = match self.mean_bytes {
+            0 => UNDER_WAY_MIN,
+            _ => u32::try_from(fit).unwrap_or(u32::MAX).clamp(UNDER_WAY_MIN, UNDER_WAY_MAX),
+        };
+        let more = i64::from(wanted).saturating_sub(self.permits);
+        if more >= i64::from(wanted.div_ceil(2)) {
+            let more = u32::try_from(more).unwrap_or(wanted);
             self.connection.send(command::flow(CONSUMER, more)).await?;
             self.permits += i64::from(more);
         }
         Ok(())
     }
 
-    /// Waits for what the broker sends. May be dropped while it waits.
-    pub(super) async fn next(&mut self) -> Result<Delivery, Trouble> {
+    /// Waits for what the broker sends. Without room for records they are left packed, however large they become, and only the
+    /// connection is kept alive. May be dropped while it waits.
+    pub(super) async fn next(&mut self, has_room: bool) -> Result<Delivery, Trouble> {
+        if !has_room {
+            self.connection.hold().await?;
+            return Ok(Delivery::Other);
+        }
         let Message { command, payload } = self.connection.next().await?;
         if command.close_consumer.is_some() {
             return Err(Trouble::Lost("it moved the topic".to_owned()));
@@ -155,13 +172,8 @@ impl Consumer {
         let bytes = payload.data.len() as u64;
         self.mean_bytes =
             if self.mean_bytes == 0 { bytes } else { (7 * self.mean_bytes + bytes).div_ceil(8) };
-        let window = WINDOW_BYTES / self.mean_bytes.max(1);
-        self.window = u32::try_from(window).unwrap_or(u32::MAX).clamp(4, WINDOW_MAX);
         self.permits -= i64::from(payload.metadata.num_messages_in_batch.unwrap_or(1));
-        Ok(match records(place, payload) {
-            Ok(records) => Delivery::Entry(place, records),
-            Err(problem) => Delivery::Unreadable(place, problem),
-        })
+        Ok(Delivery::Entry(place, records(place, payload)))
     }
 }
 

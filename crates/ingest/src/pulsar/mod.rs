@@ -6,7 +6,7 @@
 //! - [`wire`], [`command`]: a connection that belongs to one task.
 //! - [`trouble`]: what can fail, what waiting mends, and who is told.
 //! - [`consumer`], [`pump`], [`source`]: reading. [`sender`], [`producer`]: writing. [`walk`]: from the newest record back.
-//! - [`admin`]: what only the administration interface can do, such as making topics.
+//! - [`admin`]: what only the administration interface can do, such as making topics. [`plan`], [`schema`]: what is missing there.
 //!
 //! All tasks run on a runtime of the log. A worker, which has its own runtime and blocks it while it embeds, neither holds up
 //! the answers to a broker's pings nor the records that come meanwhile.
@@ -19,6 +19,7 @@ mod place;
 mod plan;
 mod producer;
 mod pump;
+mod schema;
 mod sender;
 mod source;
 mod trouble;
@@ -36,7 +37,7 @@ use tokio::task::JoinHandle;
 
 pub use self::admin::{Admin, AdminError};
 use self::consumer::{Consumer, Reading};
-pub use self::plan::{Change, TopicsPlan};
+pub use self::plan::{Change, Findings, TopicsPlan};
 use self::producer::PulsarProducer;
 use self::pump::Pump;
 use self::sender::Sender;

@@ -4,13 +4,9 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::admin::{Admin, AdminError, quota_path, topic_path};
+use super::schema::{self, Schema};
 use crate::log::LogError;
 use crate::topic::{TopicName, TopicSpec};
-
-/// The schemas, as `docs/format` has them. That of records is in the words of Avro, as Pulsar wants it for JSON; that of events is
-/// `vector-indexed.proto` as `protoc --descriptor_set_out` writes it.
-const RAW_EVENTS_SCHEMA: &str = include_str!("../../../../docs/format/raw-events.json");
-const VECTOR_INDEXED_SCHEMA: &[u8] = include_bytes!("../../../../docs/format/vector-indexed.pb");
 
 /// The topics that are wanted.
 #[derive(Debug, Clone)]
@@ -24,7 +20,16 @@ struct Wanted {
     /// How many partitions; `None` takes those that are there.
     partitions: Option<u32>,
     spec: TopicSpec,
-    schema: Option<Value>,
+    schema: Option<Schema>,
+}
+
+/// What a plan finds in a cluster.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// What is missing.
+    pub changes: Vec<Change>,
+    /// What is there, differs and is left so: the subject, and what is to be known.
+    pub notes: Vec<(String, String)>,
 }
 
 /// One change to a cluster.
@@ -63,14 +68,13 @@ impl TopicsPlan {
     #[must_use]
     pub fn ingest(spec: TopicSpec, partitions: Option<u32>) -> TopicsPlan {
         let outputs = TopicSpec::vector_indexed(spec.partitions);
-        let raw = json!({"type": "JSON", "schema": RAW_EVENTS_SCHEMA, "properties": {}});
         let topics = vec![
-            Wanted { topic: TopicName::raw_events(), partitions, spec, schema: Some(raw) },
+            Wanted { topic: TopicName::raw_events(), partitions, spec, schema: Some(schema::raw_events()) },
             Wanted {
                 topic: TopicName::vector_indexed(),
                 partitions,
                 spec: outputs,
-                schema: Some(vector_indexed_schema()),
+                schema: Some(schema::vector_indexed()),
             },
             Wanted { topic: TopicName::dead_letters(), partitions, spec: outputs, schema: None },
         ];
@@ -86,9 +90,17 @@ impl TopicsPlan {
     /// Looks up what is missing.
     ///
     /// # Errors
-    /// The cluster cannot be reached, or has a topic with another number of partitions.
+    /// The cluster cannot be reached, has a topic with another number of partitions, or with a schema that is not compatible.
     pub fn changes(&self, admin: &Admin) -> Result<Vec<Change>, LogError> {
-        let mut changes = Vec::new();
+        Ok(self.look(admin)?.changes)
+    }
+
+    /// Looks up what is missing, and what is there that is not as it was made.
+    ///
+    /// # Errors
+    /// See [`changes`](TopicsPlan::changes).
+    pub fn look(&self, admin: &Admin) -> Result<Findings, LogError> {
+        let (mut changes, mut notes) = (Vec::new(), Vec::new());
         let mut spaces: Vec<(&str, &str)> = Vec::new();
         for wanted in &self.topics {
             let space = (wanted.topic.tenant(), wanted.topic.namespace());
@@ -104,8 +116,9 @@ impl TopicsPlan {
             let asked = wanted.partitions.or(partitions).or(there).unwrap_or(wanted.spec.partitions);
             partitions = Some(asked);
             wanted.add(admin, there, asked, &mut changes)?;
+            wanted.add_schema(admin, there.is_some(), &mut changes, &mut notes)?;
         }
-        Ok(changes)
+        Ok(Findings { changes, notes })
     }
 
     /// Makes all changes that are missing.
@@ -173,13 +186,34 @@ impl Wanted {
             let path = format!("{path}/deduplicationEnabled");
             change("deduplication on".to_owned(), Method::POST, path, Some(json!(true)));
         }
-        if let Some(schema) = &self.schema
-            && (there.is_none() || !has_schema(admin, topic, schema)?)
+        Ok(())
+    }
+
+    fn add_schema(
+        &self,
+        admin: &Admin,
+        is_there: bool,
+        changes: &mut Vec<Change>,
+        notes: &mut Vec<(String, String)>,
+    ) -> Result<(), LogError> {
+        let Some(schema) = &self.schema else { return Ok(()) };
+        let (topic, kind) = (&self.topic, schema.kind);
+        let what = match if is_there { schema.registered(admin, topic)? } else { schema::Registered::Nothing }
         {
-            let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
-            let path = format!("{}/schema", schema_path(topic));
-            change(format!("schema {kind}"), Method::POST, path, Some(schema.clone()));
-        }
+            schema::Registered::Ours => return Ok(()),
+            schema::Registered::Later { version, more } => {
+                let note = format!(
+                    "schema {kind} version {version} is later than ours{more}; it stays, and such records are taken"
+                );
+                notes.push((topic.to_string(), note));
+                return Ok(());
+            }
+            schema::Registered::Nothing => format!("schema {kind}"),
+            schema::Registered::Earlier { version } => format!("schema {kind}, over version {version}"),
+        };
+        let path = format!("{}/schema", schema::path(topic));
+        let (subject, body) = (topic.to_string(), Some(schema.body()));
+        changes.push(Change { subject, what, method: Method::POST, path, body });
         Ok(())
     }
 
@@ -238,31 +272,4 @@ fn partitions_there(admin: &Admin, topic: &TopicName) -> Result<Option<u32>, Adm
     let found = admin.get(&format!("{}/partitions", topic_path(topic)))?;
     let partitions = found.as_ref().and_then(|found| found.get("partitions")).and_then(Value::as_u64);
     Ok(partitions.and_then(|partitions| u32::try_from(partitions).ok()).filter(|partitions| *partitions > 0))
-}
-
-fn schema_path(topic: &TopicName) -> String {
-    format!("schemas/{}/{}/{}", topic.tenant(), topic.namespace(), topic.topic())
-}
-
-/// Whether the schema is one of those that the topic has had: a sender may have added a field since.
-fn has_schema(admin: &Admin, topic: &TopicName, schema: &Value) -> Result<bool, AdminError> {
-    let found = admin.get(&format!("{}/schemas", schema_path(topic)))?.unwrap_or_default();
-    let parsed = |text: Option<&Value>| -> Option<Value> { serde_json::from_str(text?.as_str()?).ok() };
-    let (kind, wanted) = (schema.get("type"), parsed(schema.get("schema")));
-    let versions = found.get("getSchemaResponses").and_then(Value::as_array);
-    Ok(versions
-        .into_iter()
-        .flatten()
-        .any(|version| version.get("type") == kind && parsed(version.get("data")) == wanted))
-}
-
-fn vector_indexed_schema() -> Value {
-    use base64::Engine as _;
-    let set = base64::engine::general_purpose::STANDARD.encode(VECTOR_INDEXED_SCHEMA);
-    let schema = json!({
-        "fileDescriptorSet": set,
-        "rootMessageTypeName": "dvse.ingest.v1.VectorIndexed",
-        "rootFileDescriptorName": "vector-indexed.proto",
-    });
-    json!({"type": "PROTOBUF_NATIVE", "schema": schema.to_string(), "properties": {}})
 }

@@ -26,6 +26,8 @@ type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 pub(super) enum Order {
     /// Records may come; after an error, try again.
     Go,
+    /// The queue has room again.
+    Room,
     /// Go behind a record.
     Seek { after: Option<Position>, generation: u64 },
     /// Acknowledge everything up to a place.
@@ -162,9 +164,9 @@ impl Pump {
         mut self,
         mut orders: mpsc::UnboundedReceiver<Order>,
         queue: mpsc::UnboundedSender<Queued>,
-        queued: Arc<AtomicUsize>,
+        queued_bytes: Arc<AtomicUsize>,
     ) {
-        let passing = Passing { queue, queued };
+        let passing = Passing { queue, queued_bytes };
         loop {
             if self.consumer.is_none()
                 && !self.is_stalled
@@ -176,7 +178,7 @@ impl Pump {
                 Some(consumer) if !self.is_stalled => tokio::select! {
                     biased;
                     order = orders.recv() => Err(order),
-                    delivery = consumer.next() => Ok(delivery),
+                    delivery = consumer.next(passing.has_room()) => Ok(delivery),
                 },
                 _ => Err(orders.recv().await),
             };
@@ -198,7 +200,7 @@ impl Pump {
 
     async fn allow(&mut self, passing: &Passing) {
         let (true, Some(consumer)) = (self.is_going && !self.is_stalled, &mut self.consumer) else { return };
-        if consumer.allow(passing.queued.load(Ordering::Relaxed)).await.is_err() {
+        if consumer.allow(passing.queued_bytes.load(Ordering::Relaxed)).await.is_err() {
             self.consumer = None;
         }
     }
@@ -213,12 +215,6 @@ impl Pump {
     fn deliver(&mut self, delivery: Delivery, passing: &Passing) {
         let (place, records) = match delivery {
             Delivery::Entry(place, records) => (place, records),
-            Delivery::Unreadable(place, problem) => {
-                let problem = format!("entry {}:{}: {problem}", place.ledger, place.entry);
-                let (topic, partition) = (self.topic.clone(), self.partition);
-                return self
-                    .stall(LogError::Damaged { topic, partition, what: "an entry", problem }, passing);
-            }
             Delivery::Other => return,
         };
         (self.has_delivered, self.progress_at, self.stuck_times) = (true, Instant::now(), 0);
@@ -238,7 +234,7 @@ impl Pump {
         for record in records {
             if Some(record.position) > self.after {
                 self.after = Some(record.position);
-                passing.queued.fetch_add(1, Ordering::Relaxed);
+                passing.queued_bytes.fetch_add(queued_bytes(&record), Ordering::Relaxed);
                 drop(passing.queue.send(Queued { generation: self.generation, record: Ok(record) }));
             }
         }
@@ -250,6 +246,8 @@ impl Pump {
                 self.is_going = true;
                 self.is_stalled = false;
             }
+            // What follows was held back, and is not late.
+            Order::Room => self.progress_at = Instant::now(),
             Order::Seek { after, generation } => self.seek(after, generation),
             Order::Commit(place, reply) => drop(reply.send(self.commit(place).await)),
             Order::Lag(reply) => drop(reply.send(self.lag().await)),
@@ -352,5 +350,16 @@ impl Pump {
 /// The way to the handle.
 struct Passing {
     queue: mpsc::UnboundedSender<Queued>,
-    queued: Arc<AtomicUsize>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+impl Passing {
+    fn has_room(&self) -> bool {
+        Consumer::has_room(self.queued_bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// What a record in the queue counts for.
+pub(super) fn queued_bytes(record: &Record) -> usize {
+    size_of::<Queued>() + record.key.len() + record.payload.len()
 }

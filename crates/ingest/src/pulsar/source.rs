@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::consumer::Consumer;
 use super::place::Place;
-use super::pump::{Order, Pump, Queued};
+use super::pump::{Order, Pump, Queued, queued_bytes};
 use crate::log::{Lag, LogError, Pending, ReadLimits, Record, Source};
 use dvse_types::{Position, StreamName};
 
@@ -21,8 +22,8 @@ pub(super) struct PulsarSource {
     stream: StreamName,
     orders: mpsc::UnboundedSender<Order>,
     queue: mpsc::UnboundedReceiver<Queued>,
-    /// Records in the queue.
-    queued: Arc<AtomicUsize>,
+    /// Bytes of the records in the queue.
+    queued_bytes: Arc<AtomicUsize>,
     committed: Option<Position>,
     is_durable: bool,
     /// Where to go before the next record is read.
@@ -38,14 +39,14 @@ impl PulsarSource {
     pub(super) fn start(stream: StreamName, pump: Pump, runtime: &tokio::runtime::Handle) -> PulsarSource {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (sender, queue) = mpsc::unbounded_channel();
-        let queued = Arc::new(AtomicUsize::new(0));
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (committed, is_durable) = (pump.committed(), pump.is_durable());
-        runtime.spawn(pump.run(inbox, sender, Arc::clone(&queued)));
+        runtime.spawn(pump.run(inbox, sender, Arc::clone(&queued_bytes)));
         PulsarSource {
             stream,
             orders,
             queue,
-            queued,
+            queued_bytes,
             committed,
             is_durable,
             seek: None,
@@ -74,8 +75,12 @@ impl PulsarSource {
 
     /// Takes the next record if there is one.
     fn take(&mut self, queued: Queued) -> Result<Option<Record>, LogError> {
-        if queued.record.is_ok() {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
+        if let Ok(record) = &queued.record {
+            let bytes = queued_bytes(record);
+            let before = self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            if !Consumer::has_room(before) && Consumer::has_room(before.saturating_sub(bytes)) {
+                drop(self.orders.send(Order::Room));
+            }
         }
         match queued.generation == self.generation {
             true => queued.record.map(Some),

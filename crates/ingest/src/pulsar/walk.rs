@@ -138,16 +138,12 @@ impl Walk {
         }
         loop {
             consumer.allow(0).await?;
-            match consumer.next().await? {
+            match consumer.next(true).await? {
                 Delivery::Entry(place, records) => {
                     if is_done(place, records) || place.reaches(last) {
                         consumer.close().await;
                         return Ok(());
                     }
-                }
-                Delivery::Unreadable(place, problem) => {
-                    let text = format!("entry {}:{} cannot be read: {problem}", place.ledger, place.entry);
-                    return Err(Trouble::Refused(text));
                 }
                 Delivery::Other => {}
             }

@@ -157,6 +157,13 @@ impl Connection {
         }
     }
 
+    /// Waits for what comes next, and keeps it for [`next`](Connection::next). May be dropped while it waits.
+    pub(super) async fn hold(&mut self) -> Result<(), Trouble> {
+        let message = self.receive().await?;
+        self.inbox.push_back(message);
+        Ok(())
+    }
+
     async fn receive(&mut self) -> Result<Message, Trouble> {
         loop {
             let patience = if self.is_pinged { SILENCE * 2 } else { SILENCE };

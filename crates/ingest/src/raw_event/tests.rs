@@ -50,32 +50,82 @@ fn poison_is_told_with_its_reason() {
     check_poison(b"{\"source_id\": \"\xff\"}", "not_utf8", "byte 15");
     check_poison(&vec![b' '; RECORD_BYTES_MAX + 1], "too_large", "16777217");
     check_poison(b"", "not_an_event", "EOF");
-    check_poison(b"not json", "not_an_event", "expected");
-    check_poison(b"[1, 2]", "not_an_event", "");
-    check_poison(b"{\"vector\": [NaN]}", "not_an_event", "expected value");
+    check_poison(b"not json", "not_an_event", "expected ident at line 1 column 2, near \"not json\"");
+    check_poison(b"[1, 2]", "not_an_event", "expected an object with the fields of a record");
+    check_poison(b"{\"id\": 1} {", "not_an_event", "trailing characters");
+    for number in ["NaN", "Infinity", "-Infinity"] {
+        let record = format!("{{\"vector\": [{number}]}}");
+        check_poison(record.as_bytes(), "not_an_event", "in field `vector`");
+    }
     for (change, code, says) in [
-        (json!({"source_id": "MISSING"}), "not_an_event", "source_id"),
-        (json!({"source_id": 5}), "not_an_event", "invalid type: integer"),
+        (json!({"source_id": "MISSING"}), "invalid_field", "`source_id` is missing"),
+        (json!({"source_id": null}), "invalid_field", "`source_id` is missing"),
+        (
+            json!({"source_id": 5}),
+            "invalid_field",
+            "`source_id` is not what it has to be: invalid type: integer `5`",
+        ),
+        (json!({"source_id": "x".repeat(1025)}), "invalid_field", "1025 bytes"),
         (json!({"source_id": ""}), "invalid_field", "source_id"),
-        (json!({"timestamp": "MISSING"}), "not_an_event", "timestamp"),
-        (json!({"timestamp": -1}), "invalid_field", "1970"),
+        (json!({"timestamp": "MISSING"}), "invalid_field", "`timestamp` is missing"),
+        (json!({"timestamp": -1}), "invalid_field", "is -1: send whole milliseconds since 1970"),
+        (json!({"timestamp": i64::MIN}), "invalid_field", "is -9223372036854775808"),
+        (json!({"timestamp": u64::MAX}), "invalid_field", "is 18446744073709551615"),
         (json!({"timestamp": 1e300}), "invalid_field", "1970"),
+        (json!({"timestamp": 1.5}), "invalid_field", "is 1.5: send whole milliseconds"),
+        (json!({"timestamp": true}), "invalid_field", "is true"),
+        (json!({"timestamp": [1]}), "invalid_field", "is [1]"),
         (json!({"timestamp": "yesterday"}), "invalid_field", "RFC 3339"),
+        (json!({"timestamp": "10000-01-01T00:00:00Z"}), "invalid_field", "RFC 3339"),
+        (json!({"timestamp": "1969-12-31T23:59:59Z"}), "invalid_field", "1970"),
         (json!({"timestamp": 253_402_300_800_000_i64}), "invalid_field", "9999"),
         (json!({"payload": "MISSING"}), "invalid_field", "payload"),
-        (json!({"payload": [1]}), "not_an_event", "invalid type: sequence"),
+        (
+            json!({"payload": [1]}),
+            "invalid_field",
+            "`payload` is not what it has to be: invalid type: sequence",
+        ),
         (json!({"id": -1}), "invalid_field", "-1"),
         (json!({"id": "7"}), "invalid_field", "UUID"),
+        (json!({"id": 18_446_744_073_709_551_616_f64}), "invalid_field", "below 2^64"),
+        (json!({"id": "x".repeat(5000)}), "invalid_field", "…, not an unsigned integer"),
         (json!({"id": 1.5}), "invalid_field", "1.5"),
         (json!({"op": "update"}), "invalid_field", "update"),
+        (json!({"op": 1}), "invalid_field", "`op` is not what it has to be"),
+        (json!({"text": 7, "vector": "MISSING"}), "invalid_field", "`text` is not what it has to be"),
         (json!({"vector": [1.0]}), "invalid_field", "1 dimensions, the collection has 2"),
-        (json!({"vector": [1.0, 1e39]}), "not_an_event", "number out of range"),
-        (json!({"vector": ["a"]}), "not_an_event", "invalid type: string"),
+        (json!({"vector": [1.0, 1e39]}), "invalid_field", "number out of range"),
+        (json!({"vector": ["a"]}), "invalid_field", "invalid type: string"),
+        (json!({"vector": 5}), "invalid_field", "expected a sequence"),
         (json!({"vector": "MISSING"}), "invalid_field", "no `text`"),
     ] {
         check_poison(&event(&change), code, says);
     }
-    let deep = format!("{}1{}", "[".repeat(NESTING_MAX), "]".repeat(NESTING_MAX));
-    let deep = format!(r#"{{"source_id":"a","timestamp":1,"vector":[1,2],"payload":{{"k":{deep}}}}}"#);
-    assert!(RawEvent::decode(deep.as_bytes(), 2).is_err());
+    for levels in [NESTING_MAX, 127, 128, 100_000] {
+        let deep = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let deep = format!(r#"{{"source_id":"a","timestamp":1,"vector":[1,2],"payload":{{"k":{deep}}}}}"#);
+        check_poison(deep.as_bytes(), "invalid_field", "field `payload` is nested too deeply");
+    }
+    for (field, says) in [("\"id\": 1, \"id\": 2", "`id`"), ("\"vector\": [1e400, 2]", "`vector`")] {
+        let record = format!("{{\"source_id\":\"a\",\"timestamp\":1,\"payload\":{{}},{field}}}");
+        check_poison(record.as_bytes(), "invalid_field", says);
+    }
+}
+
+#[test]
+fn a_reason_is_short_whatever_the_record_is() {
+    let long = "ö".repeat(1 << 20);
+    for change in [
+        json!({"id": long}),
+        json!({"op": long}),
+        json!({"timestamp": long}),
+        json!({"vector": [long]}),
+        json!({"payload": long}),
+        json!({"timestamp": [long]}),
+    ] {
+        let reason = RawEvent::decode(&event(&change), 2).unwrap_err().to_string();
+        assert!(reason.chars().count() < 500, "{} characters: {reason:.100}", reason.len());
+    }
+    let torn = format!("{{\"source_id\": \"{long}");
+    check_poison(torn.as_bytes(), "not_an_event", "EOF while parsing a string");
 }

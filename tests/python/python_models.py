@@ -128,6 +128,32 @@ def poison_becomes_letters(place: Place) -> str:
     return f"{len(found)} points, {len(reasons)} letters"
 
 
+def questions_go_through_the_model(place: Place) -> str:
+    """A server that has the model embeds questions with it; one that has not says which it has."""
+    asked = "plain words number 33"
+    refused = place.dvse("query", asked, "--collection", "letters", said="are of model \"letters@1#")
+    assert refused.returncode == 1, refused
+    place.server.stop()
+    environment = {"PYTHONPATH": str(place.folder)}
+    place.server.start(arguments=["--embedder", "python:letters:embed", "--model-timeout", "2"], environment=environment)
+    try:
+        texts = [asked, "plain words number 292", "numb"]
+        found = place.vectors("letters")
+        for text in texts:
+            shown = place.dvse("query", text, "--collection", "letters", "--limit", "3", "--exact", "--format", "jsonl")
+            scores = [json.loads(line)["score"] for line in shown.stdout.splitlines()]
+            best = sorted((float(vector @ letters(text)) for vector in found.values()), reverse=True)[:3]
+            numpy.testing.assert_allclose(scores, best, rtol=1e-4)
+        # A model that hangs ends its own question, and the next one is answered.
+        late = place.dvse("query", "hang", "--collection", "letters", said="did not return within 2s")
+        assert late.returncode == 1
+        place.dvse("query", asked, "--collection", "letters", said="plain words")
+    finally:
+        place.server.stop()
+        place.server.start()
+    return f"{len(texts)} questions"
+
+
 def models_are_kept_apart(place: Place) -> str:
     """A collection knows its model; another one, or a changed one, is refused."""
     kept = place.rest.call("GET", "/collections/letters")["models"][""]
@@ -193,10 +219,17 @@ def main() -> None:
         with Server(folder) as server:
             server.start()
             place = Place(folder, server)
-            for test in (poison_becomes_letters, models_are_kept_apart, a_model_that_breaks_is_waited_for, adapters):
+            tests = (
+                poison_becomes_letters,
+                questions_go_through_the_model,
+                models_are_kept_apart,
+                a_model_that_breaks_is_waited_for,
+                adapters,
+            )
+            for test in tests:
                 print(f"{test.__name__}: {test(place)}", flush=True)
             assert server.stop() == 0, server.log_text()
-    print("4 passed, 0 failed")
+    print("5 passed, 0 failed")
 
 
 if __name__ == "__main__":

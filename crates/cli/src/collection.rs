@@ -92,6 +92,9 @@ pub struct CreateArguments {
     /// How two vectors are compared.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
+    /// The model that makes the vectors, as NAME, NAME@REVISION or NAME@REVISION#HASH; texts of another are refused.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// The kind of index over the vectors (flat, hnsw, nsw, ivf_pq), or a payload field to index, as FIELD:KIND (keyword,
     /// integer, float, bool, datetime, uuid).
     #[arg(long, value_name = "KIND|FIELD:KIND")]
@@ -372,6 +375,9 @@ fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
     let client = Client::new(&arguments.connection)?;
     let path = format!("/collections/{}", segment(&arguments.name));
     let mut body = json!({"vectors": {"size": arguments.dim, "distance": arguments.metric.in_requests()}});
+    if let Some(model) = &arguments.model {
+        body["vectors"]["model"] = json!(model);
+    }
     if let Some(kind) = kind {
         body["vectors"]["index"] = json!(kind.spec().name());
     }

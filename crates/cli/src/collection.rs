@@ -92,7 +92,7 @@ pub struct CreateArguments {
     /// How two vectors are compared.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
-    /// The model that makes the vectors, as NAME, NAME@REVISION or NAME@REVISION#HASH; texts of another are refused.
+    /// The model of the vectors; texts for another are refused.
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// The kind of index over the vectors (flat, hnsw, nsw, ivf_pq), or a payload field to index, as FIELD:KIND (keyword,
@@ -135,7 +135,7 @@ pub struct IndexArguments {
     /// Candidates an insertion into a graph considers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
     pub ef_construct: Option<u32>,
-    /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
+    /// What walks read: sketch, sq8, rabitq:BITS (1, 2, 4, 8) or none.
     #[arg(long, value_name = "NAME")]
     pub quantize: Option<QuantizationName>,
     /// Compare found points by f32, or by f16 first (same answer).

@@ -40,7 +40,7 @@ pub struct RebuildArguments {
     /// How it compares vectors; the topic does not tell.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
-    /// The model that made the vectors, as NAME@REVISION#HASH, kept with the collection; the topic does not tell.
+    /// The model of the vectors, to be kept with the collection; the topic does not tell.
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Delete a collection of this name that is there.

@@ -85,6 +85,11 @@ class Place:
         assert (ran.returncode == 0) is not ran.stderr.startswith("error: "), ran
         return ran
 
+    def restart(self, **more) -> None:
+        self.server.stop()
+        self.server.start(**more)
+        self.rest = Rest(self.server.port)
+
     def produce(self, log: str, texts: list[str]) -> None:
         records = [
             {"source_id": str(number), "timestamp": 1_700_000_000_000, "id": number, "payload": {"text": text}, "text": text}
@@ -133,9 +138,8 @@ def questions_go_through_the_model(place: Place) -> str:
     asked = "plain words number 33"
     refused = place.dvse("query", asked, "--collection", "letters", said="are of model \"letters@1#")
     assert refused.returncode == 1, refused
-    place.server.stop()
-    environment = {"PYTHONPATH": str(place.folder)}
-    place.server.start(arguments=["--embedder", "python:letters:embed", "--model-timeout", "2"], environment=environment)
+    arguments = ["--embedder", "python:letters:embed", "--model-timeout", "2"]
+    place.restart(arguments=arguments, environment={"PYTHONPATH": str(place.folder)})
     try:
         texts = [asked, "plain words number 292", "numb"]
         found = place.vectors("letters")
@@ -149,8 +153,7 @@ def questions_go_through_the_model(place: Place) -> str:
         assert late.returncode == 1
         place.dvse("query", asked, "--collection", "letters", said="plain words")
     finally:
-        place.server.stop()
-        place.server.start()
+        place.restart()
     return f"{len(texts)} questions"
 
 

@@ -18,7 +18,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-embed-python", &["dvse-embed"]),
     // Streams reach collections through traits: not the engine, not HTTP, not a model.
     ("dvse-ingest", &["dvse-types", "dvse-storage"]),
-    ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed"]),
+    (
+        "dvse-server",
+        &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed", "dvse-ingest"],
+    ),
     // The command line is a client of a running node, or it starts one. `bench` and `demo` measure the engine and
     // the index themselves.
     (

@@ -20,7 +20,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-embed-python", &["dvse-embed"]),
     // Streams reach collections through traits: not the engine, not HTTP, not a model.
     ("dvse-ingest", &["dvse-types", "dvse-storage", "dvse-fault"]),
-    ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed", "dvse-fault"]),
+    (
+        "dvse-server",
+        &[
+            "dvse-types",
+            "dvse-index",
+            "dvse-storage",
+            "dvse-engine",
+            "dvse-embed",
+            "dvse-fault",
+            "dvse-ingest",
+        ],
+    ),
     // The command line is a client of a running node, or it starts one. `bench` and `demo` measure the engine and
     // the index themselves.
     (

@@ -1,11 +1,12 @@
 //! What can go wrong between a request and its answer.
 
 use axum::http::StatusCode;
-use dvse_embed::EmbedError;
+use dvse_embed::{EmbedError, ModelError};
 use dvse_types::{
     Classify, ErrorKind, InvalidSchema, InvalidVector, ParsePathError, ParsePointIdError, PointId,
 };
 
+use crate::embedding::Wanted;
 use crate::status::{http_status, message_prefix};
 
 /// A request that is answered with an error.
@@ -92,6 +93,17 @@ pub enum RestError {
     /// There is no such point.
     #[error("No point with id {0} found")]
     NoPoint(PointId),
+    /// No pipeline of this process fills the collection.
+    #[error("no pipeline of this process fills collection {0:?}")]
+    NoPipeline(String),
+    /// The pipeline does nothing any more.
+    #[error("ingest into collection {collection:?} has stopped: {reason}")]
+    PipelineStopped {
+        /// The collection.
+        collection: String,
+        /// Why.
+        reason: String,
+    },
     /// There is no such place.
     #[error("there is nothing at {0:?}")]
     NoRoute(String),
@@ -137,6 +149,9 @@ pub enum RestError {
     /// A handler panicked: a defect.
     #[error("the request failed inside this node; the log says more")]
     Panicked,
+    /// Not an error: texts that a model has to embed before the handler can go on.
+    #[error("texts wait for their model")]
+    Texts(Wanted),
     /// The text could not be embedded.
     #[error(transparent)]
     Embedding(#[from] EmbedError),
@@ -178,6 +193,7 @@ impl RestError {
             RestError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             RestError::BodyTooSlow { .. } | RestError::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
             RestError::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            RestError::PipelineStopped { .. } => StatusCode::CONFLICT,
             RestError::Unauthorized => StatusCode::UNAUTHORIZED,
             RestError::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             other => http_status(other.kind()),
@@ -191,6 +207,7 @@ impl RestError {
             RestError::Unauthorized => "unauthorized",
             RestError::ForeignOrigin(_) => "foreign_origin",
             RestError::NoMethod { .. } => "method_not_allowed",
+            RestError::PipelineStopped { .. } => "ingest_stopped",
             RestError::BodyTooSlow { .. } | RestError::Timeout { .. } => "timeout",
             other => other.kind().name(),
         }
@@ -202,6 +219,7 @@ impl RestError {
         let text = self.to_string();
         match self {
             RestError::Format(_) | RestError::OutOfRange { .. } | RestError::Unauthorized => text,
+            RestError::PipelineStopped { .. } => capitalised(&text),
             other => format!("{}{}", message_prefix(other.kind()), capitalised(&text)),
         }
     }
@@ -227,16 +245,21 @@ impl Classify for RestError {
             | RestError::BodyTooSlow { .. }
             | RestError::BodyBroken(_)
             | RestError::NoMethod { .. }
+            | RestError::PipelineStopped { .. }
             | RestError::Embedding(EmbedError::EmptyText { .. } | EmbedError::NoDirection { .. })
             | RestError::Unauthorized
             | RestError::ForeignOrigin(_) => ErrorKind::InvalidInput,
             RestError::AboveLimit { .. } | RestError::BodyTooLarge { .. } => ErrorKind::TooLarge,
             RestError::Unsupported { .. } => ErrorKind::Unsupported,
-            RestError::NoPoint(_) | RestError::NoRoute(_) => ErrorKind::NotFound,
+            RestError::NoPoint(_) | RestError::NoPipeline(_) | RestError::NoRoute(_) => ErrorKind::NotFound,
             RestError::Overloaded { .. } => ErrorKind::Overloaded,
-            RestError::Timeout { .. } | RestError::Stopping => ErrorKind::Unavailable,
+            RestError::Timeout { .. }
+            | RestError::Stopping
+            | RestError::Embedding(EmbedError::Model(
+                ModelError::Late { .. } | ModelError::Busy { .. } | ModelError::Gone,
+            )) => ErrorKind::Unavailable,
             RestError::Engine { kind, .. } => *kind,
-            RestError::Panicked | RestError::Embedding(_) => ErrorKind::Internal,
+            RestError::Panicked | RestError::Texts(_) | RestError::Embedding(_) => ErrorKind::Internal,
         }
     }
 
@@ -254,6 +277,12 @@ impl Classify for RestError {
             ),
             RestError::ForeignOrigin(_) => {
                 Some("Add the origin to the setting server.cors_origins of the node.".to_owned())
+            }
+            RestError::NoPipeline(_) => {
+                Some("GET /ingest lists the pipelines; dvse serve --ingest SOURCE --collection NAME begins one.".to_owned())
+            }
+            RestError::PipelineStopped { .. } => {
+                Some("POST /ingest/{collection}/resume starts it again where it stopped.".to_owned())
             }
             RestError::NoRoute(_) | RestError::NoMethod { .. } => {
                 Some("GET /openapi.json lists what this node answers.".to_owned())

@@ -5,7 +5,7 @@ the collection equals what was sent (nothing lost, nothing twice, the last value
 commit once after de-duplication by log position, and the dead letters are exactly the records that are poison.
 
 The moments are random, and with `--steps` also each named step of the protocol in turn; the binary needs the feature `fault-points`
-for that.
+for that. With `--one` there is one process for both, `dvse serve --ingest`.
 
     python tests/python/ingest_crash.py --rounds 100 --seed 1 --steps
     DVSE_PULSAR_JARS=$(.ci/pulsar-jars) python tests/python/ingest_crash.py --source pulsar --rounds 100 --broker-every 25 --steps
@@ -18,6 +18,7 @@ import base64
 import collections
 import contextlib
 import functools
+import itertools
 import json
 import math
 import os
@@ -67,8 +68,10 @@ AFTER_COMMIT = ("read_again", "published_again")
 class Sent:
     """What went into the stream, and what has to come of it."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, has_bodies: bool = True):
+        """Whether batches are sent to the server as bodies of requests, whose size it limits."""
         self.random = random.Random(seed)
+        self.has_bodies = has_bodies
         self.count = 0
         # id -> (number of the record, its vector or None if it had a text)
         self.points: dict[int, tuple[int, list[float] | None]] = {}
@@ -105,7 +108,7 @@ class Sent:
                 return json.dumps(record | {"timestamp": -5, "text": "x"}).encode()
             case 4:
                 return b'{"source_id": "\xff\xfe", "n": ' + str(number).encode() + b"}"
-            case 5:
+            case 5 if self.has_bodies:
                 # The server takes no request of this size, so the batch is halved until the record is alone. A later record of
                 # the same point in its batch would take its place before the server has seen it.
                 padded = {"text": "x", "id": IDS + number, "payload": {"n": number, "pad": "x" * BODY_BYTES}}
@@ -140,9 +143,11 @@ class Ingest:
 class Rounds:
     """Sends records, and kills."""
 
+    is_one_process = False
+
     def __init__(self, seed: int, log: logs.Folder | logs.Cluster, server: Server, ingest: Ingest):
         self.random = random.Random(seed)
-        self.sent = Sent(seed)
+        self.sent = Sent(seed, has_bodies=not self.is_one_process)
         self.log, self.server, self.ingest = log, server, ingest
         self.kills: collections.Counter[str] = collections.Counter()
         self.seconds: collections.Counter[str] = collections.Counter()
@@ -161,8 +166,12 @@ class Rounds:
         self.produce.stdin.flush()
         time.sleep(self.random.uniform(0.0, 0.01))
 
+    def begin(self) -> None:
+        # The pipeline starts before its server is there.
+        self.ingest.spawn()
+        self.start_server()
+
     def start_server(self) -> None:
-        self.server.variables = {}
         with self.timed("starting serve"):
             self.server.start()
 
@@ -207,10 +216,9 @@ class Rounds:
             self.kill_ingest()
         kill_at = f"{step}:{self.random.randint(1, SERVE_STEPS[step])}"
         # Whoever waits for it may be at the step before anybody else has seen it ready.
-        self.server.variables = {"DVSE_KILL_AT": kill_at}
         text = self.server.folder / "log.txt"
         before = text.stat().st_size
-        self.server.spawn()
+        self.server.spawn(environment={"DVSE_KILL_AT": kill_at})
         if not self.ingest.is_alive():
             self.ingest.spawn()
         self.wait_for(self.server.process, "serve", kill_at, text, before)
@@ -264,6 +272,11 @@ class Rounds:
                 self.random.shuffle(cycle)
             yield cycle.pop()
 
+    def check_alive(self) -> None:
+        """Nothing has ended but what was killed."""
+        if not self.ingest.is_alive():
+            assert self.ingest.process.returncode == -signal.SIGKILL, f"ingest ended by itself:\n{self.ingest.told()}"
+
     def finish(self) -> None:
         """Lets everything come to its end."""
         self.produce.stdin.close()
@@ -282,6 +295,77 @@ class Rounds:
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+class OneProcess(Rounds):
+    """The same where the server ingests. It is killed as a whole, and takes no bodies of its own."""
+
+    is_one_process = True
+
+    def arguments(self) -> list[str]:
+        return ["--ingest", self.log.place, "--collection", "c"]
+
+    def begin(self) -> None:
+        self.start_server()
+
+    def start_server(self) -> None:
+        with self.timed("starting serve"):
+            self.server.start(arguments=self.arguments())
+
+    def is_alive(self) -> bool:
+        return self.server.process.poll() is None
+
+    def ingest_at(self, step: str) -> None:
+        if self.is_alive():
+            self.kill_server()
+        for step in ("committed", step) if step in AFTER_COMMIT else (step,):
+            kill_at = f"{step}:{self.random.randint(1, min(4, (INGEST_STEPS | PULSAR_STEPS)[step]))}"
+            text = self.server.folder / "log.txt"
+            before = text.stat().st_size
+            self.server.spawn(arguments=self.arguments(), environment={"DVSE_KILL_AT": kill_at})
+            self.wait_for(self.server.process, "serve --ingest", kill_at, text, before)
+            self.server.log.close()
+
+    def at_random(self) -> None:
+        if not self.is_alive():
+            self.start_server()
+        until = time.monotonic() + self.random.uniform(0.02, 0.6)
+        with self.timed("until a random moment"):
+            while time.monotonic() < until:
+                self.feed()
+        self.kill_server()
+
+    def broker_at_random(self) -> None:
+        if not self.is_alive():
+            self.start_server()
+        until = time.monotonic() + self.random.uniform(0.5, 2.0)
+        with self.timed("until a random moment"):
+            while time.monotonic() < until:
+                self.feed()
+        self.log.broker.kill()
+        self.kills["broker at random"] += 1
+        with self.timed("starting the broker"):
+            self.log.broker.start()
+
+    def schedule(self, rounds: int, broker_every: int, with_steps: bool) -> Iterator[Callable[[], None]]:
+        kills = super().schedule(1_000_000, broker_every, with_steps)
+        # Nobody else asks the server to write, and no batch is refused.
+        others = [functools.partial(self.serve_at, step) for step in SERVE_STEPS] + [functools.partial(self.ingest_at, "refused")]
+        skipped = [(kill.func.__name__, *kill.args) for kill in others]
+        mine = (kill for kill in kills if not isinstance(kill, functools.partial) or (kill.func.__name__, *kill.args) not in skipped)
+        return itertools.islice(mine, rounds)
+
+    def check_alive(self) -> None:
+        told = (self.server.folder / "log.txt").read_text(errors="replace")
+        assert "ingest stopped" not in told, told[-5000:]
+
+    def finish(self) -> None:
+        """The rest is taken by a process of its own, which fences the one before."""
+        if self.is_alive():
+            self.kill_server()
+        with self.timed("starting serve"):
+            self.server.start()
+        super().finish()
 
 
 def unit(vector) -> list[float]:
@@ -361,6 +445,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--source", choices=["file", "pulsar"], default="file")
     parser.add_argument("--broker-every", type=int, default=10, help="kill the broker once in so many rounds")
+    parser.add_argument("--one", action="store_true", help="one process, dvse serve --ingest")
     parser.add_argument("--steps", action="store_true", help="kill at named steps, too (feature fault-points)")
     arguments = parser.parse_args()
     print(f"ingest crash test on {arguments.source}: {arguments.rounds} rounds, seed {arguments.seed}", flush=True)
@@ -368,17 +453,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dvse-ingest-crash-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
         log = stack.enter_context(logs.opened(arguments.source, folder))
-        server = Server(folder, {"storage.growing_rows_max": "1000", "limits.body_bytes_max": str(BODY_BYTES)})
+        settings = {"storage.growing_rows_max": "1000"} | ({} if arguments.one else {"limits.body_bytes_max": str(BODY_BYTES)})
+        server = Server(folder, settings)
         ingest = Ingest(folder, log.place, server.url)
-        rounds = Rounds(arguments.seed, log, server, ingest)
+        rounds = (OneProcess if arguments.one else Rounds)(arguments.seed, log, server, ingest)
         try:
-            # The pipeline starts before its server is there.
-            ingest.spawn()
-            rounds.start_server()
+            rounds.begin()
             for kill in rounds.schedule(arguments.rounds, arguments.broker_every, arguments.steps):
                 kill()
-                if not ingest.is_alive():
-                    assert ingest.process.returncode == -signal.SIGKILL, f"ingest ended by itself:\n{ingest.told()}"
+                rounds.check_alive()
             rounds.finish()
             try:
                 told = check(Rest(server.port), log, rounds.sent)

@@ -6,6 +6,7 @@ killed in between, errors that say what to do, the collection rebuilt from its e
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pathlib
@@ -58,24 +59,109 @@ def check_ensure(broker: Broker, cluster: Cluster) -> None:
     assert "kept 24 h" in listed and "producers held at 1024 MiB" in listed, listed
 
 
+RAW_EVENTS = json.loads((ROOT / "docs" / "format" / "raw-events.json").read_text())
+MORE = {"name": "language", "type": ["null", "string"], "default": None}
+LONG = {"name": "source_id", "type": "long"}
+
+
+def records_schema(*fields: dict) -> str:
+    return json.dumps(RAW_EVENTS | {"fields": list(fields)})
+
+
+def events_schema(proto: str) -> str:
+    """What the registry wants of a file of Protobuf."""
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "vector-indexed.proto").write_text(proto)
+        subprocess.run(["protoc", "--descriptor_set_out=set", "vector-indexed.proto"], cwd=folder, check=True)
+        descriptors = (pathlib.Path(folder) / "set").read_bytes()
+    schema = {
+        "fileDescriptorSet": base64.b64encode(descriptors).decode(),
+        "rootMessageTypeName": "dvse.ingest.v1.VectorIndexed",
+        "rootFileDescriptorName": "vector-indexed.proto",
+    }
+    return json.dumps(schema)
+
+
 def check_schemas(broker: Broker, cluster: Cluster) -> None:
-    """A sender may add an optional field; another type of one is refused by the registry."""
-    schema = json.loads((ROOT / "docs" / "format" / "raw-events.json").read_text())
-    path = "schemas/dvse/ingest/raw-events/schema"
+    """A schema may get an optional field; another type of a field is refused, by the registry or by `topics ensure`, which says what it
+    finds and what to do."""
 
-    def post(fields: list) -> tuple[int, object]:
-        changed = json.dumps(schema | {"fields": fields})
-        return broker.call("POST", path, {"type": "JSON", "schema": changed, "properties": {}})
+    def post(topic: str, kind: str, schema: str) -> tuple[int, str]:
+        path = f"schemas/dvse/ingest/{topic}/schema"
+        status, answer = broker.call("POST", path, {"type": kind, "schema": schema, "properties": {}})
+        return status, json.dumps(answer)
 
-    more = [*schema["fields"], {"name": "language", "type": ["null", "string"], "default": None}]
-    status, answer = post(more)
+    def forget(topic: str) -> None:
+        assert broker.call("DELETE", f"schemas/dvse/ingest/{topic}/schema?force=true")[0] == 200
+
+    def refused() -> str:
+        return dvse("topics", "ensure", "--pulsar", broker.url, "--admin", broker.admin, status=1)
+
+    ours = RAW_EVENTS["fields"]
+    status, answer = post("raw-events", "JSON", records_schema(LONG, *ours[1:]))
+    assert status == 409 and "schema compatibility check" in answer, (status, answer)
+    # Somebody else's is there: one that ours may follow, and one that it may not.
+    forget("raw-events")
+    assert post("raw-events", "JSON", records_schema(*ours[:-1]))[0] == 200
+    told = cluster.ensure()
+    assert "raw-events  schema JSON, over version" in told, told
+    forget("raw-events")
+    assert post("raw-events", "JSON", records_schema(LONG, *ours[1:]))[0] == 200
+    told = refused()
+    assert 'field source_id is "long" there and "string" here' in told and "schemas delete" in told, told
+    forget("raw-events")
+    assert "raw-events  schema JSON" in cluster.ensure()
+    # A sender adds an optional field.
+    status, answer = post("raw-events", "JSON", records_schema(*ours, MORE))
     assert status == 200, answer
-    others = [{"name": "source_id", "type": "long"}, *schema["fields"][1:]]
-    status, answer = post(others)
-    assert status == 409 and "schema compatibility check" in json.dumps(answer), (status, answer)
-    assert cluster.ensure().splitlines() == ["nothing to change"], "an added field is not taken back"
-    status, answer = broker.call("GET", "schemas/dvse/ingest/vector-indexed/schema")
-    assert answer["type"] == "PROTOBUF_NATIVE", answer
+    told = cluster.ensure().splitlines()
+    assert told[-1] == "nothing to change" and "is later than ours and has language more; it stays" in told[0], told
+
+    proto = (ROOT / "docs" / "format" / "vector-indexed.proto").read_text()
+    end = proto.rindex("}")
+    more = events_schema(proto[:end] + "  string language = 13;\n}\n")
+    status, answer = post("vector-indexed", "PROTOBUF_NATIVE", more)
+    assert status == 200, answer
+    told = cluster.ensure()
+    assert "vector-indexed  schema PROTOBUF_NATIVE" in told and "has language more" in told, told
+    # The registry looks only at the name of the message.
+    changed = events_schema(proto.replace("uint64 log_position = 8", "string log_position = 8"))
+    assert post("vector-indexed", "PROTOBUF_NATIVE", changed)[0] == 200
+    told = refused()
+    assert "field log_position is string = 8 there and uint64 = 8 here" in told and "schemas delete" in told, told
+    status, answer = post("vector-indexed", "JSON", records_schema(*ours))
+    assert status == 409 and "Incompatible schema" in answer, answer
+    forget("vector-indexed")
+    assert "vector-indexed  schema PROTOBUF_NATIVE" in cluster.ensure()
+
+
+def send_evolved(broker: Broker) -> None:
+    """As a program that knows a field more, with its schema; one whose field has another type is refused when it connects."""
+    import _pulsar
+    import pulsar
+
+    class Json(pulsar.schema.Schema):
+        def __init__(self, text: str):
+            super().__init__(bytes, _pulsar.SchemaType.JSON, json.loads(text), "JSON")
+
+        def encode(self, record):
+            return record
+
+    # It tries again what is refused, for so long.
+    client = pulsar.Client(broker.url, operation_timeout_seconds=3, logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error))
+    topic, ours = "persistent://dvse/ingest/raw-events", RAW_EVENTS["fields"]
+    producer = client.create_producer(topic, schema=Json(records_schema(*ours, MORE)))
+    record = {"source_id": "e", "id": 2000, "timestamp": 0, "payload": {}, "text": "evolved", "language": "de"}
+    producer.send(json.dumps(record).encode(), partition_key="2000")
+    try:
+        client.create_producer(topic, schema=Json(records_schema(LONG, *ours[1:])))
+        raise AssertionError("a producer with another type of a field was let in")
+    except pulsar.PulsarException as error:
+        assert "IncompatibleSchema" in str(error), error
+    # It sends without a schema all the same.
+    record |= {"source_id": 7, "id": 2001}
+    client.create_producer(topic).send(json.dumps(record).encode(), partition_key="2001")
+    client.close()
 
 
 def send_in_batches(broker: Broker, numbers: range) -> None:
@@ -144,17 +230,24 @@ def check_path(broker: Broker, folder: pathlib.Path) -> None:
             wait_for(200)
             send_in_batches(broker, range(1000, 1300))
             wait_for(500)
+            send_evolved(broker)
+            wait_for(501)
             send(1, "nothing about weather")
             send(2, "")
             deadline = time.monotonic() + 60
-            while "help" in (letters := dvse("dead-letters", "list", "--from", broker.url, "--format", "jsonl")) or not letters:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            letters: list[dict] = []
+            while len(letters) < 2:
+                assert time.monotonic() < deadline, letters
+                listed = dvse("dead-letters", "list", "--from", broker.url, "--format", "jsonl")
+                letters = [json.loads(line) for line in listed.splitlines() if line.startswith("{")]
             asked = ["query", words[0], "--collection", "docs", "--url", server.url, "--limit", "1", "--format", "jsonl"]
             best = json.loads(dvse(*asked))
             assert best["id"] == 0, best
-            letter = json.loads(letters)
-            assert letter["code"] == "text_not_embeddable" and '"id": 2' in letter["record"], letter
+            by_code = {letter["code"]: letter for letter in letters}
+            letter = by_code["text_not_embeddable"]
+            assert '"id": 2' in letter["record"], letter
+            letter = by_code["invalid_field"]
+            assert '"id": 2001' in letter["record"] and "`source_id`" in letter["reason"], letter
             sender.stdin.close()
             assert sender.wait(timeout=60) == 0
             # A second worker on the log is told that there is one.
@@ -166,11 +259,11 @@ def check_path(broker: Broker, folder: pathlib.Path) -> None:
             assert worker.wait(timeout=60) == 0, (folder / "ingest.txt").read_text()
             told = (folder / "ingest.txt").read_text()
             assert "waiting: " in told and broker.url in told, told
-            assert "1 records sent again" in dvse("dead-letters", "retry", "--from", broker.url)
+            assert "2 records sent again" in dvse("dead-letters", "retry", "--from", broker.url)
             assert not dvse("dead-letters", "list", "--from", broker.url, "--format", "jsonl")
             events = [topics.event(record.payload) for record in broker.records("vector-indexed")]
             places = {(event["log_position"], event["ordinal"]) for event in events}
-            assert len(places) == 501, len(places)
+            assert len(places) == 502, len(places)
             assert server.stop() == 0
         finally:
             for process in (worker, sender):
@@ -184,7 +277,7 @@ def check_rebuild(broker: Broker, folder: pathlib.Path) -> None:
     """The collection of the path once more, from the events in the broker alone."""
     restored = folder / "restored"
     told = dvse("rebuild", "--quiet", "--from", broker.url, "--collection", "docs", "--data", str(restored))
-    assert "501 changes" in told and "500 points" in told, told
+    assert "502 changes" in told and "501 points" in told, told
     points = []
     for data in (folder / "data", restored):
         with Server(folder, data=data) as server:
@@ -194,7 +287,7 @@ def check_rebuild(broker: Broker, folder: pathlib.Path) -> None:
             ingest = ["ingest", "--quiet", "--from", broker.url, "--url", server.url, "--collection", "docs"]
             assert "0 changes" in dvse(*ingest, "--until-empty")
             assert server.stop() == 0
-    assert points[0] == points[1] and len(points[0].splitlines()) == 500, [len(text) for text in points]
+    assert points[0] == points[1] and len(points[0].splitlines()) == 501, [len(text) for text in points]
 
 
 def main() -> None:

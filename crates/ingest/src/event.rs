@@ -73,9 +73,10 @@ const NAMES: [&str; 12] = [
     "ordinal",
 ];
 
-const VARINT: u64 = 0;
+/// Wire types.
+pub(crate) const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
+pub(crate) const BYTES: u64 = 2;
 const FIXED32: u64 = 5;
 
 impl InvalidEvent {
@@ -124,8 +125,8 @@ impl IndexedEvent {
     /// Where the bytes stop being one, or which field is of another type than its schema says.
     pub fn decode(bytes: &[u8]) -> Result<IndexedEvent, InvalidEvent> {
         let mut event = IndexedEvent::default();
-        let mut reader = Reader { bytes, at: 0 };
-        while reader.at < bytes.len() {
+        let mut reader = Reader::new(bytes);
+        while !reader.is_at_end() {
             let start = reader.at;
             let tag = reader.varint()?;
             match (tag >> 3, tag & 7) {
@@ -189,18 +190,27 @@ fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     }
 }
 
-struct Reader<'a> {
+/// Reads the wire format of Protobuf.
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
     fn wrong(&self, problem: &'static str) -> InvalidEvent {
         InvalidEvent { at: self.at, problem: problem.into() }
     }
 
     /// Passes over the content of a field.
-    fn pass(&mut self, kind: u64) -> Result<(), InvalidEvent> {
+    pub(crate) fn pass(&mut self, kind: u64) -> Result<(), InvalidEvent> {
         match kind {
             VARINT => drop(self.varint()?),
             FIXED64 => drop(self.array::<8>()?),
@@ -211,7 +221,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn varint(&mut self) -> Result<u64, InvalidEvent> {
+    pub(crate) fn varint(&mut self) -> Result<u64, InvalidEvent> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;
@@ -238,7 +248,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], InvalidEvent> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], InvalidEvent> {
         let len = usize::try_from(self.varint()?).map_err(|_| self.wrong("a length beyond all memory"))?;
         let end = self.at.checked_add(len);
         let bytes = end.and_then(|end| self.bytes.get(self.at..end));

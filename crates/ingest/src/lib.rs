@@ -35,5 +35,5 @@ pub use raw_event::{
     Content, ID_NAMESPACE, Poison, RECORD_BYTES_MAX, RawChange, RawEvent, id_of_source, key_of,
 };
 pub use rebuild::{RebuildError, Replay, Replayed};
-pub use sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written};
+pub use sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written, payload_bytes, push_payload};
 pub use topic::{InvalidTopicName, PARTITIONS_MAX, TopicName, TopicSpec, partition_of};

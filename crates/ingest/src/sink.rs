@@ -130,3 +130,54 @@ pub enum EmbedFailure {
     #[error("the model failed: {0}")]
     Model(String),
 }
+
+/// About how many bytes a payload has as JSON, from below: so that its text is not copied while it grows.
+#[must_use]
+pub fn payload_bytes(payload: &Map<String, Value>) -> usize {
+    fn bytes_of(value: &Value) -> usize {
+        match value {
+            Value::Null | Value::Bool(_) => 4,
+            Value::Number(_) => 1,
+            Value::String(text) => text.len() + 2,
+            Value::Array(values) => values.iter().map(|value| bytes_of(value) + 1).sum::<usize>() + 2,
+            Value::Object(fields) => payload_bytes(fields),
+        }
+    }
+    payload.iter().map(|(name, value)| name.len() + 4 + bytes_of(value)).sum::<usize>() + 2
+}
+
+/// Appends a payload as JSON.
+pub fn push_payload(out: &mut Vec<u8>, payload: &Map<String, Value>) {
+    out.reserve(payload_bytes(payload));
+    // A map of JSON values, into memory: nothing that JSON or writing could refuse.
+    let _infallible = serde_json::to_writer(out, payload);
+}
+
+/// Returns a payload as JSON.
+pub(crate) fn payload_json(payload: &Map<String, Value>) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_payload(&mut out, payload);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_size_of_a_payload_is_guessed_from_below_and_nearly() {
+        for payload in [
+            json!({}),
+            json!({"a": "x".repeat(1000), "b": [1, 2, {"c": null}], "d": {"e": true, "f": []}}),
+            json!({"größe": "\n".repeat(100), "n": 1.25}),
+        ] {
+            let payload = payload.as_object().unwrap();
+            let text = payload_json(payload);
+            assert_eq!(serde_json::from_slice::<Map<String, Value>>(&text).unwrap(), *payload);
+            let guessed = payload_bytes(payload);
+            assert!(guessed <= text.len() + 2 + payload.len(), "{guessed} for {}", text.len());
+            assert!(text.len() <= 2 * guessed + 2, "{guessed} for {}", text.len());
+        }
+    }
+}

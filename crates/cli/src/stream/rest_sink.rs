@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use dvse_ingest::{Change, Pending, Sink, SinkError, Written};
+use dvse_ingest::{Change, Pending, Sink, SinkError, Written, payload_bytes, push_payload};
 use dvse_types::{CollectionSchema, Metric, PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
 use serde_json::{Value, json};
+use ureq::http::Method;
 
 use crate::client::{Client, Refusal, segment};
 use crate::failure::Failure;
@@ -45,16 +46,16 @@ impl RestSink {
     }
 
     fn write_now(&self, changes: &[Change], mark: &SourceMark) -> Result<Written, SinkError> {
-        let body = json!({
-            "operations": operations(changes),
-            "source": {
-                "stream": mark.stream.as_str(),
-                "partition": mark.partition,
-                "epoch": mark.epoch,
-                "position": mark.position.to_string(),
-            },
+        let source = json!({
+            "stream": mark.stream.as_str(),
+            "partition": mark.partition,
+            "epoch": mark.epoch,
+            "position": mark.position.to_string(),
         });
-        let answer = self.post("/points/batch?wait=true", &body)?;
+        let body = batch_body(changes, &source);
+        let path = format!("{}/points/batch?wait=true", self.path);
+        let answer =
+            self.client.send(Method::POST, &path, Some(body)).map_err(|failure| sink_error(&failure))?;
         let seq = number_of(&answer, "seq")?;
         match answer.get("outcome").and_then(Value::as_str) {
             Some("applied") => Ok(Written::Applied { seq }),
@@ -133,27 +134,42 @@ fn one_line(failure: &Failure) -> String {
     text.trim_start_matches("error: ").replace('\n', " ")
 }
 
-/// All upserts, then all deletes: the changes of a batch are of one point each, so that their order is nothing.
-fn operations(changes: &[Change]) -> Vec<Value> {
+/// A batch: all upserts, then all deletes, as the changes are of one point each and their order is nothing.
+///
+/// As text at once: a batch is megabytes, and a tree of values would be as much again.
+fn batch_body(changes: &[Change], source: &Value) -> String {
     let (mut points, mut deleted) = (Vec::new(), Vec::new());
+    let mut bytes = 1024;
     for change in changes {
         match change {
             Change::Upsert { id, vector, payload } => {
-                let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-                points
-                    .push(json!({"id": id_value(*id), "vector": STANDARD.encode(bytes), "payload": payload}));
+                bytes += 6 * vector.len() + payload_bytes(payload) + 128;
+                points.push((id, vector, payload));
             }
             Change::Delete { id } => deleted.push(id_value(*id)),
         }
     }
-    let mut operations = Vec::new();
-    if !points.is_empty() {
-        operations.push(json!({"upsert": {"points": points}}));
+    let mut out = Vec::with_capacity(bytes + 48 * deleted.len());
+    out.extend_from_slice(b"{\"operations\":[");
+    for (number, (id, vector, payload)) in points.iter().enumerate() {
+        out.extend_from_slice(if number == 0 { b"{\"upsert\":{\"points\":[" } else { b"," });
+        let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (id, vector) = (id_value(**id), STANDARD.encode(bytes));
+        out.extend_from_slice(format!("{{\"id\":{id},\"vector\":\"{vector}\",\"payload\":").as_bytes());
+        push_payload(&mut out, payload);
+        out.push(b'}');
     }
+    out.extend_from_slice(match (points.is_empty(), deleted.is_empty()) {
+        (true, _) => b"",
+        (false, true) => b"]}}",
+        (false, false) => b"]}},",
+    });
     if !deleted.is_empty() {
-        operations.push(json!({"delete": {"points": deleted}}));
+        out.extend_from_slice(json!({"delete": {"points": deleted}}).to_string().as_bytes());
     }
-    operations
+    out.extend_from_slice(format!("],\"source\":{source}}}").as_bytes());
+    // Text of JSON throughout.
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn id_value(id: PointId) -> Value {
@@ -181,4 +197,46 @@ fn strange(field: &'static str, answer: &Value) -> SinkError {
     SinkError::Hopeless(format!(
         "the server answered without a sound `{field}`: {answer}; it may be of another version"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_json_whatever_is_in_it() {
+        let payload = json!({"text": "\"\n ö", "n": [1, {"k": null}]});
+        let upsert = |id| Change::Upsert {
+            id,
+            vector: vec![1.0, -2.5],
+            payload: payload.as_object().cloned().unwrap_or_default(),
+        };
+        let uuid: PointId = "7e1f4ff4-04af-51a5-93d9-ab0bc2fa8f91".parse().unwrap();
+        let delete = |id| Change::Delete { id };
+        let source = json!({"position": "7"});
+        for changes in [
+            vec![],
+            vec![upsert(PointId::Num(1))],
+            vec![delete(PointId::Num(2))],
+            vec![delete(uuid), upsert(PointId::Num(u64::MAX)), upsert(uuid), delete(PointId::Num(0))],
+        ] {
+            let body: Value = serde_json::from_str(&batch_body(&changes, &source)).unwrap();
+            let (mut points, mut deleted) = (Vec::new(), Vec::new());
+            for change in &changes {
+                match change {
+                    Change::Upsert { id, .. } => points
+                        .push(json!({"id": id_value(*id), "vector": "AACAPwAAIMA=", "payload": payload})),
+                    Change::Delete { id } => deleted.push(id_value(*id)),
+                }
+            }
+            let mut operations = Vec::new();
+            if !points.is_empty() {
+                operations.push(json!({"upsert": {"points": points}}));
+            }
+            if !deleted.is_empty() {
+                operations.push(json!({"delete": {"points": deleted}}));
+            }
+            assert_eq!(body, json!({"operations": operations, "source": source}));
+        }
+    }
 }

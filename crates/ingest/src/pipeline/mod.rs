@@ -22,6 +22,7 @@ mod gate;
 mod partition;
 mod progress;
 mod recover;
+mod room;
 mod worker;
 
 use std::num::NonZeroUsize;
@@ -35,6 +36,7 @@ pub use self::partition::{FailureKind, PartitionStatus, WorkerState};
 pub use self::progress::{Counts, Mode, PipelineStatus, Progress};
 
 use self::partition::PartitionProgress;
+use self::room::Room;
 use self::worker::{Halt, Worker};
 use crate::embedded::Clock;
 use crate::log::{LogError, TopicLog};
@@ -56,7 +58,8 @@ pub struct PipelineConfig {
     pub dead_letters: TopicName,
     /// Records of a batch, at most. Default 512: a batch is one entry and one sync of the collection's log.
     pub batch_records: NonZeroUsize,
-    /// Bytes of a batch, at most, unless one record alone is larger. Default 4 MiB: what is in memory is a few times this.
+    /// Bytes of a batch, at most, unless one record alone is larger. Default 4 MiB; less where there are more than eight partitions,
+    /// as all batches together have a bound.
     pub batch_bytes: usize,
     /// Texts embedded at once. Default 256.
     pub embed_texts: NonZeroUsize,
@@ -210,13 +213,18 @@ pub fn run(
     progress: &Progress,
 ) -> Result<(), PipelineError> {
     let places = progress.prepare(partitions, (Clock::system().0)());
+    let config = &PipelineConfig {
+        batch_bytes: Room::batch_bytes(config.batch_bytes, partitions as usize),
+        ..config.clone()
+    };
+    let room = &Room::new();
     thread::scope(|scope| {
         let mut workers = Vec::new();
         for (partition, place) in (0..).zip(&places) {
             let name = format!("ingest-{partition}");
             let work = move || {
                 let _ending = Ending { place, progress };
-                let ended = run_worker(log, config, partition, parts, place);
+                let ended = run_worker(log, config, partition, parts, place, room);
                 if let Err(error) = &ended {
                     place.failed(error.kind());
                     progress.halt();
@@ -259,13 +267,14 @@ fn run_worker(
     partition: u32,
     parts: &dyn Parts,
     progress: &PartitionProgress,
+    room: &Room,
 ) -> Result<(), PipelineError> {
     parts.started();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
         let opened = Worker::open(&**log, config, partition, parts, progress).await;
         let ended = match opened {
-            Ok(mut worker) => worker.run().await,
+            Ok(mut worker) => worker.run(room).await,
             Err(halt) => Err(halt),
         };
         match ended {

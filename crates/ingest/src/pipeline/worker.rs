@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::batch::{Item, Placed, State, last_of_each_point};
 use super::partition::{FailureKind, PartitionProgress};
 use super::progress::Progress;
+use super::room::Room;
 use super::{Parts, PipelineConfig, PipelineError};
 use crate::dead_letter::DeadLetter;
 use crate::embedded::Clock;
 use crate::event::{IndexedEvent, Operation};
 use crate::log::{LogError, Producer, ReadLimits, Source, TopicLog};
 use crate::raw_event::Poison;
-use crate::sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written};
+use crate::sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written, payload_json};
 use dvse_fault::passed;
 use dvse_types::{Position, SourceMark, SourceState};
 
@@ -79,7 +80,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until asked to stop, or until nothing is left if configured so.
-    pub(super) async fn run(&mut self) -> Result<(), Halt> {
+    pub(super) async fn run(&mut self, room: &Room) -> Result<(), Halt> {
         // Before anything that may have to wait, so that what waits is seen.
         self.tell_lag(true).await?;
         let state = self.take_over().await?;
@@ -104,6 +105,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             passed("read");
+            let _room = room.take(&records).await;
             let mut items: Vec<Item> =
                 records.into_iter().map(|record| Item::decode(record, &*self.sink)).collect();
             self.embed(&mut items).await?;
@@ -349,12 +351,13 @@ impl<'a> Worker<'a> {
             match change {
                 Change::Upsert { vector, payload, .. } => {
                     event.embedding.clone_from(vector);
-                    // A map of JSON values: nothing that JSON could refuse.
-                    event.payload = serde_json::to_vec(payload).unwrap_or_default();
+                    event.payload = payload_json(payload);
                 }
                 Change::Delete { .. } => event.operation = Operation::Delete,
             }
-            self.events.append(event.vector_id.as_bytes(), &event.encode(), OUTPUT_WAIT).await?;
+            let (key, encoded) = (change.id().to_string(), event.encode());
+            drop(event);
+            self.events.append(key.as_bytes(), &encoded, OUTPUT_WAIT).await?;
             passed("event");
         }
         if !changes.is_empty() {

@@ -132,6 +132,8 @@ impl Admin {
         // Some refusals are pages, with the reason as their title.
         let page = text.split_once("<title>").map_or(text.as_str(), |(_, title)| title);
         let reason = told.get("reason").and_then(Value::as_str).unwrap_or(page);
+        // Others begin with a line that says nothing, and name the message behind it.
+        let reason = reason.split_once("Message: ").map_or(reason, |(_, message)| message).trim_start();
         let reason: String = reason.lines().next().unwrap_or_default().chars().take(300).collect();
         match status {
             401 | 403 => Err(AdminError::Denied { base: self.base.clone(), reason }),

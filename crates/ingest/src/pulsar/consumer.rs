@@ -12,8 +12,8 @@ use crate::log::Record;
 
 /// The number of the consumer on its connection, which it has for itself.
 const CONSUMER: u64 = 1;
-/// Bytes of records that may wait for the worker: two of its batches.
-const QUEUED_BYTES_MAX: usize = 8 << 20;
+/// Bytes of records that may wait for the worker: one of its batches.
+const QUEUED_BYTES_MAX: usize = 4 << 20;
 /// Entries that may be on their way, whose size nobody knows before they come: as many as fit the same bytes if they are like those
 /// before, but a few, and so few that memory stays bounded when large ones follow small ones.
 const UNDER_WAY_MIN: u32 = 4;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dvse_ingest::pipeline::{self, PipelineConfig, PipelineError, Progress};
-use dvse_ingest::{Clock, EmbeddedLog, Sink, SinkError, TopicLog, TopicName, Written, partition_of};
+use dvse_ingest::{
+    Clock, DeadLetter, EmbeddedLog, RECORD_BYTES_MAX, Sink, SinkError, TopicLog, TopicName, Written,
+    partition_of,
+};
 use dvse_storage::MemDirectory;
 use dvse_types::{Position, SourceMark, SourceState, StreamName};
 use serde_json::json;
@@ -175,4 +178,35 @@ fn a_pipeline_asked_to_stop_ends_although_the_collection_cannot_be_reached() {
         progress.stop();
         worker.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn a_record_that_is_too_large_is_a_letter_without_it_and_its_neighbours_go_in() {
+    let log: Arc<dyn TopicLog> = Arc::new(EmbeddedLog::over(Arc::new(MemDirectory::new()), Clock::system()));
+    let (parts, config, bytes) = (TestParts::default(), config(), RECORD_BYTES_MAX + 1);
+    let neighbour = |id| {
+        json!({"source_id": "s", "timestamp": 0, "id": id, "payload": {}, "vector": [1, 2, 3]}).to_string()
+    };
+    run(async {
+        pipeline::ensure_topics(&*log, &config, 1).await.unwrap();
+        let mut producer = log.producer(&config.raw_events, 0).await.unwrap();
+        for record in [neighbour(1).into_bytes(), vec![b'x'; bytes], neighbour(2).into_bytes()] {
+            producer.append(b"", &record, Duration::ZERO).await.unwrap();
+        }
+        producer.flush().await.unwrap();
+    });
+    pipeline::run(&log, &config, 1, &parts, &Progress::default()).unwrap();
+    assert_eq!(parts.sink.0.lock().unwrap().points.len(), 2);
+    let letters = run(async {
+        let mut source = log.source(&config.dead_letters, 0, None).await.unwrap();
+        crate::conformance::read_all(&mut *source, 10).await
+    });
+    let [letter] = letters.as_slice() else { panic!("{} letters", letters.len()) };
+    let letter = DeadLetter::from_json(&letter.payload).unwrap();
+    assert_eq!((letter.position, &*letter.code, letter.record.len()), (Position(2), "too_large", 0));
+    assert!(
+        letter.reason.contains(&bytes.to_string()) && letter.reason.contains("left out"),
+        "{}",
+        letter.reason
+    );
 }

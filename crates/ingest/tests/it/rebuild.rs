@@ -123,3 +123,20 @@ fn what_is_no_event_is_named() {
     let error = replay_bytes(&[b"no event".to_vec()], 0).unwrap_err();
     assert!(matches!(error, RebuildError::Event { partition: 0, .. }), "{error}");
 }
+
+#[test]
+fn events_of_a_later_schema_are_read_and_those_of_another_type_are_refused_by_field() {
+    let mut later = event(1, 1, 7).encode();
+    // Field 13, a text.
+    later.extend_from_slice(&[0x6a, 2, b'd', b'e']);
+    assert_eq!(ids(&replay_bytes(&[later], 0).unwrap()), [7]);
+    // `log_position` as a text.
+    let mut changed = event(1, 1, 7).encode();
+    changed.extend_from_slice(&[0x42, 1, b'1']);
+    let Err(RebuildError::Event { partition: 0, position: Position(1), source }) =
+        replay_bytes(&[changed], 0)
+    else {
+        panic!("an event of another schema was taken")
+    };
+    assert!(source.to_string().contains("field 8, `log_position`"), "{source}");
+}

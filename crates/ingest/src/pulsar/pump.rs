@@ -336,7 +336,9 @@ impl Pump {
         };
         self.ends.last = ends.last;
         let last = ends.last.position();
-        if last.is_none() || last <= self.after || self.stuck_times >= STUCK_TIMES {
+        // Nothing has come where all of it was acknowledged before this source was opened.
+        let is_acknowledged = self.is_durable() && ends.acknowledged.reaches(ends.last);
+        if last.is_none() || last <= self.after || is_acknowledged || self.stuck_times >= STUCK_TIMES {
             return Ok(true);
         }
         if self.progress_at.elapsed() > STUCK {

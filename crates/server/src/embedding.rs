@@ -1,6 +1,7 @@
 //! Text to vectors for requests that bring text.
 
 use dvse_embed::{Embedder, StaticEmbedder};
+use dvse_types::Vector;
 
 use crate::error::RestError;
 
@@ -33,11 +34,11 @@ impl Embedding {
         }
     }
 
-    /// Embeds texts; the result is row-major, one row a text.
+    /// Embeds texts, in order.
     ///
     /// # Errors
     /// A text has no vector.
-    pub fn embed(&self, texts: &[&str]) -> Result<Vec<f32>, RestError> {
+    pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, RestError> {
         let embedder = StaticEmbedder::bundled()?;
         Ok(embedder.embed(texts)?)
     }

@@ -14,7 +14,7 @@ use crate::rest::call::Call;
 use crate::rest::points::{optional_filter, positive};
 use crate::rest::projection::{PointList, ShownPoint, read_projection};
 use crate::rest::reply::Reply;
-use crate::rest::vectors::{Documents, VectorBody};
+use crate::rest::vectors::{Documents, PendingVector, VectorBody};
 
 /// POST `…/points/query`.
 pub fn query(app: &App, call: &Call) -> Result<Reply, RestError> {
@@ -154,8 +154,10 @@ fn embedded(
     field: &str,
 ) -> Result<Vec<f32>, RestError> {
     let mut documents = Documents::default();
-    let pending = documents.take(vector, field, view.schema(), &app.embedding)?;
-    Ok(documents.embed(&app.embedding)?.finish(pending))
+    match documents.take(vector, field, view.schema(), &app.embedding)? {
+        PendingVector::Ready(vector) => Ok(vector),
+        text => Ok(documents.embed(&app.embedding)?.finish(text).to_vec()),
+    }
 }
 
 /// `wanted` is how many points are to be found.

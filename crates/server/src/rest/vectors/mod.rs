@@ -8,7 +8,7 @@ pub use base64::read_base64;
 pub use body::{BatchVectorsBody, VectorBody, VectorsBody};
 pub use numbers::{read_numbers, skip_space};
 
-use dvse_types::{CollectionSchema, NamedVectors};
+use dvse_types::{CollectionSchema, NamedVectors, Vector};
 
 use crate::embedding::Embedding;
 use crate::error::RestError;
@@ -61,33 +61,24 @@ impl Documents {
     /// The model fails.
     pub fn embed(self, embedding: &Embedding) -> Result<Embedded, RestError> {
         if self.texts.is_empty() {
-            return Ok(Embedded { dim: 0, vectors: Vec::new() });
+            return Ok(Embedded(Vec::new()));
         }
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
-        let vectors = embedding.embed(&texts)?;
-        Ok(Embedded { dim: vectors.len() / texts.len(), vectors })
+        embedding.embed(&texts).map(Embedded)
     }
 }
 
-/// The vectors of embedded texts, row by row.
+/// The vectors of embedded texts, in order.
 #[derive(Debug)]
-pub struct Embedded {
-    dim: usize,
-    vectors: Vec<f32>,
-}
+pub struct Embedded(Vec<Vector>);
 
 impl Embedded {
     /// The vector of a place.
     #[must_use]
-    pub fn finish(&self, pending: PendingVector) -> Vec<f32> {
+    pub fn finish(&self, pending: PendingVector) -> Vector {
         match pending {
-            PendingVector::Ready(vector) => vector,
-            PendingVector::Text(position) => self
-                .vectors
-                .chunks_exact(self.dim.max(1))
-                .nth(position)
-                .map(<[f32]>::to_vec)
-                .unwrap_or_default(),
+            PendingVector::Ready(vector) => vector.into(),
+            PendingVector::Text(position) => self.0.get(position).cloned().unwrap_or_default(),
         }
     }
 

@@ -85,6 +85,11 @@ class Place:
         assert (ran.returncode == 0) is not ran.stderr.startswith("error: "), ran
         return ran
 
+    def restart(self, **more) -> None:
+        self.server.stop()
+        self.server.start(**more)
+        self.rest = Rest(self.server.port)
+
     def produce(self, log: str, texts: list[str]) -> None:
         records = [
             {"source_id": str(number), "timestamp": 1_700_000_000_000, "id": number, "payload": {"text": text}, "text": text}
@@ -126,6 +131,30 @@ def poison_becomes_letters(place: Place) -> str:
     for index, kind in poison.items():
         assert POISON[kind] in reasons[index], reasons[index]
     return f"{len(found)} points, {len(reasons)} letters"
+
+
+def questions_go_through_the_model(place: Place) -> str:
+    """A server that has the model embeds questions with it; one that has not says which it has."""
+    asked = "plain words number 33"
+    refused = place.dvse("query", asked, "--collection", "letters", said="are of model \"letters@1#")
+    assert refused.returncode == 1, refused
+    arguments = ["--embedder", "python:letters:embed", "--model-timeout", "2"]
+    place.restart(arguments=arguments, environment={"PYTHONPATH": str(place.folder)})
+    try:
+        texts = [asked, "plain words number 292", "numb"]
+        found = place.vectors("letters")
+        for text in texts:
+            shown = place.dvse("query", text, "--collection", "letters", "--limit", "3", "--exact", "--format", "jsonl")
+            scores = [json.loads(line)["score"] for line in shown.stdout.splitlines()]
+            best = sorted((float(vector @ letters(text)) for vector in found.values()), reverse=True)[:3]
+            numpy.testing.assert_allclose(scores, best, rtol=1e-4)
+        # A model that hangs ends its own question, and the next one is answered.
+        late = place.dvse("query", "hang", "--collection", "letters", said="did not return within 2s")
+        assert late.returncode == 1
+        place.dvse("query", asked, "--collection", "letters", said="plain words")
+    finally:
+        place.restart()
+    return f"{len(texts)} questions"
 
 
 def models_are_kept_apart(place: Place) -> str:
@@ -193,10 +222,17 @@ def main() -> None:
         with Server(folder) as server:
             server.start()
             place = Place(folder, server)
-            for test in (poison_becomes_letters, models_are_kept_apart, a_model_that_breaks_is_waited_for, adapters):
+            tests = (
+                poison_becomes_letters,
+                questions_go_through_the_model,
+                models_are_kept_apart,
+                a_model_that_breaks_is_waited_for,
+                adapters,
+            )
+            for test in tests:
                 print(f"{test.__name__}: {test(place)}", flush=True)
             assert server.stop() == 0, server.log_text()
-    print("4 passed, 0 failed")
+    print("5 passed, 0 failed")
 
 
 if __name__ == "__main__":

@@ -47,18 +47,19 @@ class Server:
         if self.process and self.process.poll() is None:
             self.kill()
 
-    def spawn(self) -> None:
-        """Starts the process and waits for nothing."""
+    def spawn(self, arguments: list[str] | None = None, environment: dict[str, str] | None = None) -> None:
+        """Starts the process, with more arguments and variables, and waits for nothing."""
+        more = environment or {}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVSE__")}
-        environment |= {"DVSE__" + key.replace(".", "__").upper(): value for key, value in self.settings.items()}
-        command = [str(BINARY), "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}"]
+        environment |= more | {"DVSE__" + key.replace(".", "__").upper(): value for key, value in self.settings.items()}
+        command = [str(BINARY), "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.port}", *(arguments or [])]
         self.log = open(self.folder / "log.txt", "ab")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
 
-    def start(self, deadline_s: float = 60.0) -> float:
+    def start(self, deadline_s: float = 60.0, **more) -> float:
         """Starts the process and returns the seconds until it answered."""
         started = time.monotonic()
-        self.spawn()
+        self.spawn(**more)
         while True:
             try:
                 with urllib.request.urlopen(self.url + "/readyz", timeout=1):

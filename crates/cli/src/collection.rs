@@ -92,6 +92,9 @@ pub struct CreateArguments {
     /// How two vectors are compared.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
+    /// The model of the vectors; texts for another are refused.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// The kind of index over the vectors (flat, hnsw, nsw, ivf_pq), or a payload field to index, as FIELD:KIND (keyword,
     /// integer, float, bool, datetime, uuid).
     #[arg(long, value_name = "KIND|FIELD:KIND")]
@@ -132,7 +135,7 @@ pub struct IndexArguments {
     /// Candidates an insertion into a graph considers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=4_096))]
     pub ef_construct: Option<u32>,
-    /// What walks over a graph read: sketch, sq8, rabitq:BITS (1, 2, 4 or 8) or none.
+    /// What walks read: sketch, sq8, rabitq:BITS (1, 2, 4, 8) or none.
     #[arg(long, value_name = "NAME")]
     pub quantize: Option<QuantizationName>,
     /// Compare found points by f32, or by f16 first (same answer).
@@ -372,6 +375,9 @@ fn create(arguments: &CreateArguments, output: &Output) -> Result<()> {
     let client = Client::new(&arguments.connection)?;
     let path = format!("/collections/{}", segment(&arguments.name));
     let mut body = json!({"vectors": {"size": arguments.dim, "distance": arguments.metric.in_requests()}});
+    if let Some(model) = &arguments.model {
+        body["vectors"]["model"] = json!(model);
+    }
     if let Some(kind) = kind {
         body["vectors"]["index"] = json!(kind.spec().name());
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dvse_embed::Embedder;
 use dvse_engine::Database;
 use dvse_server::config::RawConfig;
 use dvse_server::{Node, StartError, start_logging};
@@ -20,18 +21,18 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    /// Checks the settings and starts the node.
+    /// Checks the settings and starts the node, with models for texts beside the bundled one.
     ///
     /// # Errors
     /// A setting is wrong, the folder cannot be opened, or the address is taken.
-    pub fn start(raw: &RawConfig) -> Result<RunningNode> {
+    pub fn start(raw: &RawConfig, models: Vec<Arc<dyn Embedder>>) -> Result<RunningNode> {
         let settings_help = || "`dvse config show` lists every setting and where it comes from".to_owned();
         let config = raw.check().help(settings_help)?;
         start_logging(&config).help(settings_help)?;
         let (data, has_key) = (config.data.clone(), config.api_key.is_some());
         // Before the node: a signal that comes while it starts must not end the process half-way.
         let stop = Stop::watch()?;
-        let node = Node::start(config).map_err(|error| {
+        let node = Node::start_with(config, models).map_err(|error| {
             let help = advice(&error);
             let failure = Failure::from(error);
             match help {

@@ -27,7 +27,7 @@ pub struct QueryArguments {
     /// The vector field, where the collection has named ones.
     #[arg(long, value_name = "NAME")]
     pub using: Option<String>,
-    /// The model that embeds the text.
+    /// The model that embeds the text [default: that of the field].
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// Candidates the graph search keeps: more is slower and finds more.
@@ -62,7 +62,9 @@ pub fn run(arguments: &QueryArguments, output: &Output) -> Result<()> {
 
 fn ask(client: &Client, arguments: &QueryArguments) -> Result<Vec<Value>> {
     let mut document = Map::from_iter([("text".to_owned(), json!(arguments.text))]);
-    document.insert("model".to_owned(), json!(model_name(arguments.model.as_deref())?));
+    if let Some(model) = &arguments.model {
+        document.insert("model".to_owned(), json!(model));
+    }
     let mut body = json!({"query": document, "limit": arguments.limit, "with_payload": true});
     if !arguments.fields.is_empty() {
         body["with_payload"] = json!(arguments.fields);

@@ -68,6 +68,19 @@ pub enum EmbedError {
 }
 
 impl EmbedError {
+    /// The same of the text at another position, for who made the call for a part of the texts.
+    #[must_use]
+    pub fn at(mut self, position: usize) -> EmbedError {
+        if let EmbedError::EmptyText { index }
+        | EmbedError::NoDirection { index }
+        | EmbedError::NotFinite { index, .. }
+        | EmbedError::ZeroVector { index } = &mut self
+        {
+            *index = position;
+        }
+        self
+    }
+
     /// The position in the call of the text that is at fault; `None` if no certain one is.
     #[must_use]
     pub fn text(&self) -> Option<usize> {

@@ -1,11 +1,12 @@
 //! What can go wrong between a request and its answer.
 
 use axum::http::StatusCode;
-use dvse_embed::EmbedError;
+use dvse_embed::{EmbedError, ModelError};
 use dvse_types::{
     Classify, ErrorKind, InvalidSchema, InvalidVector, ParsePathError, ParsePointIdError, PointId,
 };
 
+use crate::embedding::Wanted;
 use crate::status::{http_status, message_prefix};
 
 /// A request that is answered with an error.
@@ -137,6 +138,9 @@ pub enum RestError {
     /// A handler panicked: a defect.
     #[error("the request failed inside this node; the log says more")]
     Panicked,
+    /// Not an error: texts that a model has to embed before the handler can go on.
+    #[error("texts wait for their model")]
+    Texts(Wanted),
     /// The text could not be embedded.
     #[error(transparent)]
     Embedding(#[from] EmbedError),
@@ -234,9 +238,13 @@ impl Classify for RestError {
             RestError::Unsupported { .. } => ErrorKind::Unsupported,
             RestError::NoPoint(_) | RestError::NoRoute(_) => ErrorKind::NotFound,
             RestError::Overloaded { .. } => ErrorKind::Overloaded,
-            RestError::Timeout { .. } | RestError::Stopping => ErrorKind::Unavailable,
+            RestError::Timeout { .. }
+            | RestError::Stopping
+            | RestError::Embedding(EmbedError::Model(
+                ModelError::Late { .. } | ModelError::Busy { .. } | ModelError::Gone,
+            )) => ErrorKind::Unavailable,
             RestError::Engine { kind, .. } => *kind,
-            RestError::Panicked | RestError::Embedding(_) => ErrorKind::Internal,
+            RestError::Panicked | RestError::Texts(_) | RestError::Embedding(_) => ErrorKind::Internal,
         }
     }
 

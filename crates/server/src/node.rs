@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use dvse_embed::Embedder;
 use dvse_engine::{Database, EngineConfig, MergePace, ThreadHook};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -105,10 +106,19 @@ impl Node {
     /// # Errors
     /// The data cannot be opened, or the address cannot be listened on.
     pub fn start(config: Config) -> Result<Node, StartError> {
-        // Handlers wait in `spawn_blocking`; its threads are bounded by the permits that requests hold.
+        Node::start_with(config, Vec::new())
+    }
+
+    /// Does what [`start`](Node::start) does, with models for texts beside the bundled one.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_with(config: Config, models: Vec<Arc<dyn Embedder>>) -> Result<Node, StartError> {
+        let embedding = Embedding::new(models);
+        // Handlers wait in `spawn_blocking`; its threads are bounded by the permits that requests hold, and by the models.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
-            .max_blocking_threads(config.search_threads.get() + 2)
+            .max_blocking_threads(config.search_threads.get() + 2 + embedding.loaded())
             .thread_stack_size(HANDLER_STACK_BYTES)
             .thread_name("dvse-server")
             .on_thread_start(step_forward)
@@ -148,7 +158,7 @@ impl Node {
         let app = Arc::new(App {
             database: Arc::new(database),
             config,
-            embedding: Embedding,
+            embedding,
             telemetry: Telemetry::default(),
             body_buffers: BodyBuffers::default(),
             write_threads: writers.handle().clone(),

@@ -54,7 +54,7 @@ pub fn run(arguments: &DemoArguments, output: &Output) -> Result<()> {
     let started = Instant::now();
     let mut raw = arguments.settings.raw()?;
     folder::adapt(&mut raw)?;
-    let node = RunningNode::start(&raw)?;
+    let node = RunningNode::start(&raw, Vec::new())?;
     let shown = show(arguments, &node, started, output);
     if shown.is_ok() && !arguments.exit {
         node.wait();

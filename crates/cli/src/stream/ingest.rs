@@ -11,7 +11,7 @@ use dvse_ingest::{Embedder, Sink, SinkError, TopicName};
 use dvse_types::Metric;
 use serde_json::{Value, json};
 
-use super::model::{EmbedderName, NoModel, TextModel, parse_embedder};
+use super::model::{EmbedderName, ModelCalls, NoModel, TextModel, parse_embedder};
 use super::rest_sink::{RestSink, sink_error};
 use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
 use crate::client::{Client, Connection, Refusal, segment};
@@ -37,12 +37,9 @@ pub struct IngestArguments {
     /// What makes vectors of texts: static, python:MODULE:CALLABLE, torchscript:FILE, onnx:FILE, or none.
     #[arg(long, value_name = "NAME", default_value = "static", value_parser = parse_embedder)]
     pub embedder: EmbedderName,
-    /// How long one call of a model in Python may take, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub model_timeout: u32,
-    /// Texts that a model in Python gets at once, at most.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub model_batch: u32,
+    /// How models in Python are called.
+    #[command(flatten)]
+    pub calls: ModelCalls,
     /// The topic with the records.
     #[arg(long, value_name = "NAME", default_value_t = TopicName::raw_events())]
     pub topic: TopicName,
@@ -105,7 +102,7 @@ pub fn run(arguments: &IngestArguments, output: &Output) -> Result<()> {
     };
     let partitions =
         block_on(async { ensure_topics(&*log, &config, PARTITIONS).await.map_err(log_failure) })?;
-    let model = arguments.embedder.load(arguments.model_batch, arguments.model_timeout)?;
+    let model = arguments.embedder.load(&arguments.calls)?;
     let identity = model.as_deref().map(dvse_embed::Embedder::model);
     let Some((dim, metric)) = connect(&client, &collection, identity, &board, &stop)? else {
         return Ok(());

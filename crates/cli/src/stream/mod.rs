@@ -10,6 +10,8 @@ pub mod rebuild;
 mod rest_sink;
 pub mod topics;
 
+pub use self::model::{EmbedderName, ModelCalls, parse_embedder};
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The models of `dvse ingest`.
+//! The models of `dvse ingest` and `dvse serve`.
 
 use std::sync::Arc;
 
@@ -18,6 +18,17 @@ pub enum EmbedderName {
     /// A model in Python.
     #[cfg(feature = "python")]
     Python(dvse_embed_python::ModelPath),
+}
+
+/// How models in Python are called.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct ModelCalls {
+    /// How long one call of a model in Python may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub model_timeout: u32,
+    /// Texts that a model in Python gets at once, at most.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub model_batch: u32,
 }
 
 /// Reads the name of an embedder.
@@ -68,12 +79,12 @@ impl EmbedderName {
         not(feature = "python"),
         expect(unused_variables, reason = "only models in Python take these")
     )]
-    pub fn load(&self, batch: u32, timeout_s: u32) -> Result<Option<Arc<dyn dvse_embed::Embedder>>> {
+    pub fn load(&self, calls: &ModelCalls) -> Result<Option<Arc<dyn dvse_embed::Embedder>>> {
         Ok(match self {
             EmbedderName::Static => Some(StaticEmbedder::bundled()?),
             EmbedderName::None => None,
             #[cfg(feature = "python")]
-            EmbedderName::Python(path) => Some(python::load(path, batch, timeout_s)?),
+            EmbedderName::Python(path) => Some(python::load(path, calls.model_batch, calls.model_timeout)?),
         })
     }
 }

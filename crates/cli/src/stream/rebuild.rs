@@ -40,6 +40,9 @@ pub struct RebuildArguments {
     /// How it compares vectors; the topic does not tell.
     #[arg(long, value_enum, default_value_t = MetricName::Cosine)]
     pub metric: MetricName,
+    /// The model of the vectors, to be kept with the collection; the topic does not tell.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Delete a collection of this name that is there.
     #[arg(long)]
     pub replace: bool,
@@ -175,7 +178,10 @@ impl Made<'_> {
                 Change::Delete { .. } => None,
             });
             let Some(dim) = dim else { return Ok(None) };
-            let schema = CollectionSchema::single(dim, self.arguments.metric.metric());
+            let mut schema = CollectionSchema::single(dim, self.arguments.metric.metric());
+            for params in schema.vectors.values_mut() {
+                params.model.clone_from(&self.arguments.model);
+            }
             self.collection = Some(self.database.create(&self.arguments.collection, schema)?);
         }
         Ok(self.collection.clone())

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::dvse::{Server, command};
+use crate::dvse::{Server, command, dvse};
 
 #[test]
 fn a_stopped_server_has_its_collections_at_the_next_start() {
@@ -60,4 +60,13 @@ fn settings_are_shown_with_their_origin() {
     assert_eq!(of("server.http"), "127.0.0.1:2 from environment DVSE__SERVER__HTTP");
     assert_eq!(of("log.filter"), format!("warn from file {}", file.display()));
     assert!(of("storage.background_threads").ends_with("from default"));
+}
+
+#[test]
+fn a_model_that_cannot_be_had_is_refused_before_anything_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let ran = dvse(&["serve", "--data", data.to_str().unwrap(), "--embedder", "none"]).failed();
+    assert!(ran.contains("leave it out"), "{ran}");
+    assert!(!data.exists());
 }

@@ -3,6 +3,7 @@
 use dvse_engine::Durability;
 use serde::de::DeserializeOwned;
 
+use crate::embedding::Made;
 use crate::error::RestError;
 
 /// A request whose body has arrived.
@@ -14,6 +15,8 @@ pub struct Call {
     pub query: QueryParameters,
     /// The body.
     pub body: Vec<u8>,
+    /// Vectors of texts in the body, where a model had to make them first.
+    pub made: Made,
 }
 
 /// The query parameters of the dialect. Those that mean nothing on one node are checked and passed over.

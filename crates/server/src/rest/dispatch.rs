@@ -23,10 +23,13 @@ use super::reply::{Reply, error_response};
 use super::routes::{Access, ROUTES, Route};
 use crate::app::App;
 use crate::auth;
+use crate::embedding::Made;
 use crate::error::RestError;
 
 /// Bodies are admitted in units, because a semaphore counts in 32 bits.
 const BODY_UNIT: usize = 1_024;
+/// How often a model may make vectors for one request: once is enough unless the collection's model changes meanwhile.
+const EMBEDDINGS_MAX: usize = 4;
 
 /// What bounds the work on requests.
 #[derive(Debug)]
@@ -145,13 +148,13 @@ async fn answer(
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if matches!(route.access, Access::Open | Access::Peek | Access::Unavailable) {
         skip_body(request).await;
-        let call = Call { path, query, body: Vec::new() };
+        let call = Call { path, query, body: Vec::new(), made: Made::default() };
         return (route.handler)(app, &call);
     }
     if route.access == Access::Watch {
         skip_body(request).await;
-        let call = Call { path, query, body: Vec::new() };
-        return run(Arc::clone(app), None, route, call, Vec::new()).await;
+        let call = Call { path, query, body: Vec::new(), made: Made::default() };
+        return run(Arc::clone(app), None, route, call, Vec::new()).await.0;
     }
 
     let Ok(_request_permit) = Arc::clone(&admission.requests).try_acquire_owned() else {
@@ -162,19 +165,51 @@ async fn answer(
     // Decrements also when the client goes away and this future is dropped.
     let _in_flight = InFlight(app);
     let (frames, body_permit) = read_body(app, admission, request).await?;
-    let call = Call { path, query, body: Vec::new() };
+    let call = Call { path, query, body: Vec::new(), made: Made::default() };
     let lane = if route.access == Access::Write { &admission.writes } else { &admission.reads };
     let lane = Arc::clone(lane);
-    let work = async {
-        let lane_permit = lane.acquire_owned().await.map_err(|_| RestError::Stopping)?;
-        run(Arc::clone(app), Some((lane_permit, body_permit)), route, call, frames).await
-    };
+    let work = work(app, lane, body_permit, route, call, frames);
     match query.timeout_s {
         None => work.await,
         Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), work)
             .await
             .unwrap_or(Err(RestError::Timeout { seconds })),
     }
+}
+
+/// Runs the handler, and again each time that a model has made what it wanted. The lane is free while the model works.
+async fn work(
+    app: &Arc<App>,
+    lane: Arc<Semaphore>,
+    mut body_permit: OwnedSemaphorePermit,
+    route: &'static Route,
+    mut call: Call,
+    mut frames: Vec<Bytes>,
+) -> Result<Reply, RestError> {
+    for _ in 0..EMBEDDINGS_MAX {
+        let lane_permit = Arc::clone(&lane).acquire_owned().await.map_err(|_| RestError::Stopping)?;
+        let permits = Permits { lane: lane_permit, body: body_permit };
+        let (wanted, unfinished) = match run(Arc::clone(app), Some(permits), route, call, frames).await {
+            (Err(RestError::Texts(wanted)), Some(unfinished)) => (wanted, unfinished),
+            (outcome, _) => return outcome,
+        };
+        (call, body_permit, frames) = (unfinished.call, unfinished.permit, Vec::new());
+        call.made = app.embedding.embed(wanted).await?;
+    }
+    let problem = "of the field changed again and again while its texts were embedded; send them once more";
+    Err(RestError::misfit("model", problem))
+}
+
+/// What a handler that is under way holds.
+struct Permits {
+    lane: OwnedSemaphorePermit,
+    body: OwnedSemaphorePermit,
+}
+
+/// A call whose handler wants vectors first; its body is joined.
+struct Unfinished {
+    call: Call,
+    permit: OwnedSemaphorePermit,
 }
 
 /// What is known from the head alone: whether the caller may come in, and what stands in the address.
@@ -200,7 +235,8 @@ async fn skip_body(request: Request) {
     }
 }
 
-/// Runs the handler where it may block; `frames` become the body of the call there.
+/// Runs the handler where it may block; `frames` become the body of the call there, unless it has one. A call that is to be
+/// run again comes back.
 ///
 /// A read runs on the thread that received it, which hands its other connections to a thread that waits: waking one
 /// thread for the work and another for the reply would take several times as long as a search. With a deadline it goes to
@@ -210,31 +246,41 @@ async fn skip_body(request: Request) {
 /// done.
 async fn run(
     app: Arc<App>,
-    permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    permits: Option<Permits>,
     route: &'static Route,
     mut call: Call,
     frames: Vec<Bytes>,
-) -> Result<Reply, RestError> {
+) -> (Result<Reply, RestError>, Option<Unfinished>) {
     let here = route.access == Access::Read && call.query.timeout_s.is_none();
     let threads = if route.access == Access::Write { app.write_threads.clone() } else { Handle::current() };
     let job = move || {
         // Here, because copying megabytes takes a moment that the threads of the runtime do not have.
-        call.body = app.body_buffers.join(&frames);
+        if call.body.is_empty() {
+            call.body = app.body_buffers.join(&frames);
+        }
         drop(frames);
         let reply = (route.handler)(&app, &call);
-        app.body_buffers.give_back(call.body);
-        drop(permits);
-        reply
+        match permits {
+            Some(Permits { lane, body }) if matches!(reply, Err(RestError::Texts(_))) => {
+                drop(lane);
+                (reply, Some(Unfinished { call, permit: body }))
+            }
+            permits => {
+                app.body_buffers.give_back(call.body);
+                drop(permits);
+                (reply, None)
+            }
+        }
     };
     if here {
         // What a panic leaves behind is dropped unread.
         let job = AssertUnwindSafe(|| block_in_place(job));
-        return catch_unwind(job).unwrap_or(Err(RestError::Panicked));
+        return catch_unwind(job).unwrap_or((Err(RestError::Panicked), None));
     }
     match threads.spawn_blocking(job).await {
-        Ok(reply) => reply,
-        Err(error) if error.is_panic() => Err(RestError::Panicked),
-        Err(_) => Err(RestError::Stopping),
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => (Err(RestError::Panicked), None),
+        Err(_) => (Err(RestError::Stopping), None),
     }
 }
 

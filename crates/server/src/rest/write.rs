@@ -19,7 +19,7 @@ use crate::rest::points::body::{
 use crate::rest::points::read_upsert;
 use crate::rest::reply::Reply;
 use crate::rest::sources::{MarkedReply, outcome_name, read_mark};
-use crate::rest::vectors::{BatchVectorsBody, Documents, PendingVector, VectorBody, VectorsBody};
+use crate::rest::vectors::{BatchVectorsBody, Documents, Embedded, PendingVector, VectorBody, VectorsBody};
 
 /// PUT `…/points`.
 pub fn upsert(app: &App, call: &Call) -> Result<Reply, RestError> {
@@ -84,7 +84,7 @@ fn write(app: &App, call: &Call, operations: Vec<OperationBody>) -> Result<Vec<V
     let collection = app.collection(call.collection()?)?;
     let schema = collection.schema();
     let count = operations.len();
-    let ops = read_operations(app, &schema, operations)?;
+    let ops = read_operations(app, call, &schema, operations)?;
     let expected: Vec<Option<Vec<PointId>>> = ops.iter().map(must_exist).collect();
     // An operation on no points at all changes nothing and needs no place in the log.
     let nothing = ops.iter().all(|op| selected(op).is_some_and(<[PointId]>::is_empty));
@@ -114,7 +114,7 @@ fn write_marked(
 ) -> Result<MarkedReply, RestError> {
     let collection = app.collection(call.collection()?)?;
     let count = operations.len();
-    let ops = read_operations(app, &collection.schema(), operations)?;
+    let ops = read_operations(app, call, &collection.schema(), operations)?;
     let position = mark.position;
     let batch = WriteBatch { ops, source: Some(mark) };
     let receipt = collection.write(batch, Durability::Synced).map_err(|error| RestError::engine(&error))?;
@@ -130,11 +130,57 @@ fn write_marked(
 
 fn read_operations(
     app: &App,
+    call: &Call,
     schema: &CollectionSchema,
     operations: Vec<OperationBody>,
 ) -> Result<Vec<WriteOp>, RestError> {
-    let mut reader = Reader { app, schema, points: 0 };
-    operations.into_iter().map(|operation| reader.operation(operation)).collect()
+    let mut reader = Reader { app, schema, points: 0, documents: Documents::default() };
+    let read = operations.into_iter().map(|operation| reader.operation(operation));
+    let pending = read.collect::<Result<Vec<PendingOp>, RestError>>()?;
+    let mut embedded = reader.documents.embed(&call.made)?;
+    pending.into_iter().map(|op| op.finish(schema, &mut embedded)).collect()
+}
+
+/// An operation whose vectors may still be texts.
+enum PendingOp {
+    Ready(WriteOp),
+    Upsert(Vec<PendingPoint>),
+    UpdateVectors(Vec<(PointId, PendingVectors)>),
+}
+
+struct PendingPoint {
+    id: PointId,
+    vectors: PendingVectors,
+    payload: Payload,
+}
+
+type PendingVectors = Vec<(String, PendingVector)>;
+
+impl PendingOp {
+    fn finish(self, schema: &CollectionSchema, embedded: &mut Embedded) -> Result<WriteOp, RestError> {
+        let mut finish = |vectors| {
+            let vectors = embedded.finish_named(vectors);
+            schema.check_vectors(&vectors)?;
+            Ok::<_, RestError>(vectors)
+        };
+        match self {
+            PendingOp::Ready(op) => Ok(op),
+            PendingOp::Upsert(pending) => {
+                let mut points = Vec::with_capacity(pending.len());
+                for PendingPoint { id, vectors, payload } in pending {
+                    points.push(Point { id, vectors: finish(vectors)?, payload });
+                }
+                Ok(WriteOp::Upsert(points))
+            }
+            PendingOp::UpdateVectors(pending) => {
+                let mut points = Vec::with_capacity(pending.len());
+                for (id, vectors) in pending {
+                    points.push(PointVectors { id, vectors: finish(vectors)? });
+                }
+                Ok(WriteOp::UpdateVectors(points))
+            }
+        }
+    }
 }
 
 /// The ids of an operation that the dialect wants to find: changes to named points that are not there are errors.
@@ -183,12 +229,23 @@ struct Reader<'a> {
     schema: &'a CollectionSchema,
     /// Points written so far by this request.
     points: usize,
+    /// Texts in them.
+    documents: Documents,
 }
 
 impl Reader<'_> {
-    fn operation(&mut self, body: OperationBody) -> Result<WriteOp, RestError> {
+    fn operation(&mut self, body: OperationBody) -> Result<PendingOp, RestError> {
         match body {
             OperationBody::Upsert(body) => self.upsert(body),
+            OperationBody::UpdateVectors(body) => self.update_vectors(body),
+            other => Ok(PendingOp::Ready(self.ready(other)?)),
+        }
+    }
+
+    /// Reads an operation that writes no vectors.
+    fn ready(&self, body: OperationBody) -> Result<WriteOp, RestError> {
+        match body {
+            OperationBody::Upsert(_) | OperationBody::UpdateVectors(_) => Err(RestError::Panicked),
             OperationBody::Delete(body) => Ok(WriteOp::Delete(self.selector_of(body)?)),
             OperationBody::ClearPayload(body) => Ok(WriteOp::ClearPayload(self.selector_of(body)?)),
             OperationBody::SetPayload(SetPayloadBody { payload, points, filter, key, shard_key }) => {
@@ -210,7 +267,6 @@ impl Reader<'_> {
                 let keys = keys.iter().map(|key| key.parse()).collect::<Result<Vec<PayloadPath>, _>>()?;
                 Ok(WriteOp::DeletePayload { points: self.selector(points, filter)?, keys })
             }
-            OperationBody::UpdateVectors(body) => self.update_vectors(body),
             OperationBody::DeleteVectors(DeleteVectorsBody { vector, points, filter, shard_key }) => {
                 shard_key.refuse("shard_key")?;
                 Ok(WriteOp::DeleteVectors { points: self.selector(points, filter)?, names: vector })
@@ -236,7 +292,7 @@ impl Reader<'_> {
         }
     }
 
-    fn upsert(&mut self, body: UpsertBody) -> Result<WriteOp, RestError> {
+    fn upsert(&mut self, body: UpsertBody) -> Result<PendingOp, RestError> {
         body.shard_key.refuse("shard_key")?;
         body.update_filter.refuse("update_filter")?;
         match body.update_mode.as_deref() {
@@ -256,51 +312,35 @@ impl Reader<'_> {
         }
     }
 
-    fn upsert_points(&mut self, bodies: Vec<PointBody>) -> Result<WriteOp, RestError> {
+    fn upsert_points(&mut self, bodies: Vec<PointBody>) -> Result<PendingOp, RestError> {
         self.count_points(bodies.len())?;
-        let mut documents = Documents::default();
         let mut pending = Vec::with_capacity(bodies.len());
         for PointBody { id, vector, payload } in bodies {
             let payload = payload.unwrap_or_default();
             check_payload(&payload)?;
-            pending.push((id.0, self.take_vectors(vector, &mut documents)?, payload));
+            pending.push(PendingPoint { id: id.0, vectors: self.take_vectors(vector)?, payload });
         }
-        let embedded = documents.embed(&self.app.embedding)?;
-        let mut points = Vec::with_capacity(pending.len());
-        for (id, vectors, payload) in pending {
-            let vectors = embedded.finish_named(vectors);
-            self.schema.check_vectors(&vectors)?;
-            points.push(Point { id, vectors, payload });
-        }
-        Ok(WriteOp::Upsert(points))
+        Ok(PendingOp::Upsert(pending))
     }
 
-    fn update_vectors(&mut self, body: UpdateVectorsBody) -> Result<WriteOp, RestError> {
+    fn update_vectors(&mut self, body: UpdateVectorsBody) -> Result<PendingOp, RestError> {
         body.shard_key.refuse("shard_key")?;
         body.update_filter.refuse("update_filter")?;
         self.count_points(body.points.len())?;
-        let mut documents = Documents::default();
         let mut pending = Vec::with_capacity(body.points.len());
         for PointVectorsBody { id, vector } in body.points {
-            pending.push((id.0, self.take_vectors(vector, &mut documents)?));
+            pending.push((id.0, self.take_vectors(vector)?));
         }
-        let embedded = documents.embed(&self.app.embedding)?;
-        let mut points = Vec::with_capacity(pending.len());
-        for (id, vectors) in pending {
-            let vectors = embedded.finish_named(vectors);
-            self.schema.check_vectors(&vectors)?;
-            points.push(PointVectors { id, vectors });
-        }
-        Ok(WriteOp::UpdateVectors(points))
+        Ok(PendingOp::UpdateVectors(pending))
     }
 
-    fn take_vectors(
-        &self,
-        body: VectorsBody,
-        documents: &mut Documents,
-    ) -> Result<Vec<(String, PendingVector)>, RestError> {
+    fn take_vectors(&mut self, body: VectorsBody) -> Result<PendingVectors, RestError> {
         let mut take = |name: String, vector: VectorBody| {
-            let pending = documents.take(vector, &name, self.schema, &self.app.embedding)?;
+            // Here `text` may as well be the name of a vector, whose numbers in base64 would be taken for a text.
+            if matches!(&vector, VectorBody::Document(document) if document.model.is_none()) {
+                return Err(RestError::misfit("vector", "missing field `model` beside `text`"));
+            }
+            let pending = self.documents.take(vector, &name, self.schema, &self.app.embedding)?;
             Ok((name, pending))
         };
         match body {

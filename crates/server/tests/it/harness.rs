@@ -2,10 +2,12 @@
 //! document.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dvse_embed::Embedder;
 use dvse_server::Node;
-use dvse_server::config::RawConfig;
+use dvse_server::config::{Config, RawConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -93,6 +95,13 @@ impl Server {
         Server { client: Client::new(node.address()), node: Some(node), folder }
     }
 
+    /// Starts a node that has models beside the bundled one.
+    pub fn start_with(settings: &[(&str, &str)], models: Vec<Arc<dyn Embedder>>) -> Server {
+        let folder = TempDir::new().unwrap();
+        let node = Node::start_with(config(folder.path(), settings), models).unwrap();
+        Server { client: Client::new(node.address()), node: Some(node), folder }
+    }
+
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -144,13 +153,17 @@ impl Drop for Server {
 }
 
 fn start_node(folder: &std::path::Path, settings: &[(&str, &str)]) -> Node {
+    Node::start(config(folder, settings)).unwrap()
+}
+
+fn config(folder: &std::path::Path, settings: &[(&str, &str)]) -> Config {
     let mut raw = RawConfig::default();
     raw.set("server.http", "127.0.0.1:0").unwrap();
     raw.set("storage.data", folder.join("data").to_str().unwrap()).unwrap();
     for (key, value) in settings {
         raw.set(key, value).unwrap();
     }
-    Node::start(raw.check().unwrap()).unwrap()
+    raw.check().unwrap()
 }
 
 /// Whether a reply contains what is expected: objects may hold more, lists may not, numbers may differ by rounding, and

@@ -7,6 +7,7 @@ mod configuration;
 mod harness;
 mod ingest_text;
 mod limits;
+mod models;
 mod node;
 mod openapi;
 mod points;

@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for QueryVisitor {
     type Value = QueryKind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a vector, a point id, an object with text and model, or an object with nearest")
+        f.write_str("a vector, a point id, an object with text, or an object with nearest")
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<QueryKind, E> {

@@ -14,12 +14,13 @@ use crate::rest::call::Call;
 use crate::rest::points::{optional_filter, positive};
 use crate::rest::projection::{PointList, ShownPoint, read_projection};
 use crate::rest::reply::Reply;
-use crate::rest::vectors::{Documents, PendingVector, VectorBody};
+use crate::rest::vectors::{Documents, VectorBody};
 
 /// POST `…/points/query`.
 pub fn query(app: &App, call: &Call) -> Result<Reply, RestError> {
-    let body: QueryBody = call.body()?;
+    let mut body: QueryBody = call.body()?;
     let view = app.collection(call.collection()?)?.view();
+    embed_texts(app, call, &view, std::iter::once(&mut body))?;
     let mut list = PointList::new(app.config.limits.reply_bytes_max);
     list.json.extend_from_slice(br#"{"points":"#);
     answer(app, &view, body, &mut list)?;
@@ -29,9 +30,10 @@ pub fn query(app: &App, call: &Call) -> Result<Reply, RestError> {
 
 /// POST `…/points/query/batch`. All queries see the same state of the collection.
 pub fn query_batch(app: &App, call: &Call) -> Result<Reply, RestError> {
-    let body: QueriesBody = call.body()?;
+    let mut body: QueriesBody = call.body()?;
     app.check_batch_requests(body.searches.len())?;
     let view = app.collection(call.collection()?)?.view();
+    embed_texts(app, call, &view, body.searches.iter_mut())?;
     let mut list = PointList::new(app.config.limits.reply_bytes_max);
     list.json.push(b'[');
     for (position, body) in body.searches.into_iter().enumerate() {
@@ -75,7 +77,9 @@ fn answer(app: &App, view: &CollectionView, body: QueryBody, list: &mut PointLis
             (stored_vector(&other, id, &lookup.vector.unwrap_or_else(|| field.clone()))?, Vec::new())
         }
         (NearestInput::Id(id), None) => (stored_vector(view, id, &field)?, vec![id]),
-        (NearestInput::Vector(vector), _) => (embedded(app, view, vector, &field)?, Vec::new()),
+        (NearestInput::Vector(VectorBody::Dense(vector)), _) => (vector, Vec::new()),
+        // All texts have become vectors before this.
+        (NearestInput::Vector(VectorBody::Document(_)), _) => return Err(RestError::Panicked),
     };
     view.schema().check_vector(&field, &query)?;
     let mut request = SearchRequest {
@@ -147,17 +151,30 @@ fn stored_vector(view: &CollectionView, id: PointId, field: &str) -> Result<Vec<
     }
 }
 
-fn embedded(
+/// Turns the texts among the queries of a request into their vectors, all together.
+fn embed_texts<'a>(
     app: &App,
+    call: &Call,
     view: &CollectionView,
-    vector: VectorBody,
-    field: &str,
-) -> Result<Vec<f32>, RestError> {
+    bodies: impl Iterator<Item = &'a mut QueryBody>,
+) -> Result<(), RestError> {
     let mut documents = Documents::default();
-    match documents.take(vector, field, view.schema(), &app.embedding)? {
-        PendingVector::Ready(vector) => Ok(vector),
-        text => Ok(documents.embed(&app.embedding)?.finish(text).to_vec()),
+    let mut pending = Vec::new();
+    for body in bodies {
+        let field = body.using.as_deref().unwrap_or_default();
+        if let Some(QueryKind::Nearest(NearestInput::Vector(vector @ VectorBody::Document(_)))) =
+            &mut body.query
+        {
+            metric_of(view, field)?;
+            let taken = std::mem::replace(vector, VectorBody::Dense(Vec::new()));
+            pending.push((documents.take(taken, field, view.schema(), &app.embedding)?, vector));
+        }
     }
+    let mut embedded = documents.embed(&call.made)?;
+    for (place, vector) in pending {
+        *vector = VectorBody::Dense(embedded.finish(place).to_vec());
+    }
+    Ok(())
 }
 
 /// `wanted` is how many points are to be found.

@@ -20,12 +20,12 @@ pub enum VectorBody {
     Document(DocumentBody),
 }
 
-/// A text with the name of the model that embeds it.
+/// A text, and the model that embeds it. A query may leave the model to the field (ours); a write has to name it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentBody {
     pub text: String,
-    pub model: String,
+    pub model: Option<String>,
     #[serde(default)]
     pub options: Unavailable,
 }
@@ -186,13 +186,12 @@ fn read_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<VectorsBody, A::Err
         }
     }
     match (text, model) {
-        (Some(text), Some(model)) if named.is_empty() => {
+        (Some(text), model) if named.is_empty() => {
             let document = DocumentBody { text, model, options: Unavailable::Absent };
             Ok(VectorsBody::Single(VectorBody::Document(document)))
         }
-        (Some(_), None) => Err(de::Error::missing_field("model")),
         (None, Some(_)) => Err(de::Error::missing_field("text")),
-        (Some(_), Some(_)) => Err(de::Error::custom("a document holds only text and model")),
+        (Some(_), _) => Err(de::Error::custom("a document holds only text and model")),
         (None, None) => {
             let sparse = named.len() == 2
                 && ["indices", "values"].iter().all(|part| named.iter().any(|(name, _)| name == part));

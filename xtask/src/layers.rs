@@ -18,7 +18,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-embed-python", &["dvse-types", "dvse-embed"]),
     // Streams reach collections through traits: not the engine, not HTTP, not a model.
     ("dvse-ingest", &["dvse-types", "dvse-storage"]),
-    ("dvse-server", &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed"]),
+    (
+        "dvse-server",
+        &["dvse-types", "dvse-index", "dvse-storage", "dvse-engine", "dvse-embed", "dvse-ingest"],
+    ),
     // The command line is a client of a running node, or it starts one. `bench` and `demo` measure the engine and
     // the index themselves.
     (
@@ -42,6 +45,7 @@ const DEV_EDGES: &[(&str, &str)] = &[
     // From an array of NumPy to the logs of a collection and of topics: no copy on the way.
     ("dvse-embed-python", "dvse-engine"),
     ("dvse-embed-python", "dvse-ingest"),
+    ("dvse-embed-python", "dvse-server"),
     ("dvse-embed-python", "dvse-storage"),
 ];
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dvse_embed::Embedder;
 use dvse_engine::Database;
 use dvse_server::config::RawConfig;
+use dvse_server::ingest::PipelineSpec;
 use dvse_server::{Node, StartError, start_logging};
 
 use crate::failure::{Failure, Remedy as _, Result};
@@ -57,6 +58,14 @@ impl RunningNode {
     /// The collections.
     pub fn database(&self) -> &Database {
         self.node.database()
+    }
+
+    /// Begins a pipeline into one of the collections.
+    ///
+    /// # Errors
+    /// There is one into that collection already.
+    pub fn ingest(&self, spec: PipelineSpec) -> Result<()> {
+        self.node.ingest(spec).help(|| "name another collection for each --ingest".to_owned())
     }
 
     /// Whether requests must carry a key.

@@ -10,6 +10,7 @@ use crate::body_buffers::BodyBuffers;
 use crate::config::Config;
 use crate::embedding::Embedding;
 use crate::error::RestError;
+use crate::ingest::Pipelines;
 use crate::rest::FilterLimits;
 use crate::telemetry::Telemetry;
 
@@ -21,6 +22,8 @@ pub struct App {
     pub config: Config,
     /// The models.
     pub embedding: Embedding,
+    /// The pipelines that this node runs.
+    pub pipelines: Pipelines,
     /// The counters.
     pub telemetry: Telemetry,
     /// Memory for bodies.

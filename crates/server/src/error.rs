@@ -93,6 +93,17 @@ pub enum RestError {
     /// There is no such point.
     #[error("No point with id {0} found")]
     NoPoint(PointId),
+    /// No pipeline of this process fills the collection.
+    #[error("no pipeline of this process fills collection {0:?}")]
+    NoPipeline(String),
+    /// The pipeline does nothing any more.
+    #[error("ingest into collection {collection:?} has stopped: {reason}")]
+    PipelineStopped {
+        /// The collection.
+        collection: String,
+        /// Why.
+        reason: String,
+    },
     /// There is no such place.
     #[error("there is nothing at {0:?}")]
     NoRoute(String),
@@ -182,6 +193,7 @@ impl RestError {
             RestError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             RestError::BodyTooSlow { .. } | RestError::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
             RestError::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            RestError::PipelineStopped { .. } => StatusCode::CONFLICT,
             RestError::Unauthorized => StatusCode::UNAUTHORIZED,
             RestError::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             other => http_status(other.kind()),
@@ -195,6 +207,7 @@ impl RestError {
             RestError::Unauthorized => "unauthorized",
             RestError::ForeignOrigin(_) => "foreign_origin",
             RestError::NoMethod { .. } => "method_not_allowed",
+            RestError::PipelineStopped { .. } => "ingest_stopped",
             RestError::BodyTooSlow { .. } | RestError::Timeout { .. } => "timeout",
             other => other.kind().name(),
         }
@@ -206,6 +219,7 @@ impl RestError {
         let text = self.to_string();
         match self {
             RestError::Format(_) | RestError::OutOfRange { .. } | RestError::Unauthorized => text,
+            RestError::PipelineStopped { .. } => capitalised(&text),
             other => format!("{}{}", message_prefix(other.kind()), capitalised(&text)),
         }
     }
@@ -231,12 +245,13 @@ impl Classify for RestError {
             | RestError::BodyTooSlow { .. }
             | RestError::BodyBroken(_)
             | RestError::NoMethod { .. }
+            | RestError::PipelineStopped { .. }
             | RestError::Embedding(EmbedError::EmptyText { .. } | EmbedError::NoDirection { .. })
             | RestError::Unauthorized
             | RestError::ForeignOrigin(_) => ErrorKind::InvalidInput,
             RestError::AboveLimit { .. } | RestError::BodyTooLarge { .. } => ErrorKind::TooLarge,
             RestError::Unsupported { .. } => ErrorKind::Unsupported,
-            RestError::NoPoint(_) | RestError::NoRoute(_) => ErrorKind::NotFound,
+            RestError::NoPoint(_) | RestError::NoPipeline(_) | RestError::NoRoute(_) => ErrorKind::NotFound,
             RestError::Overloaded { .. } => ErrorKind::Overloaded,
             RestError::Timeout { .. }
             | RestError::Stopping
@@ -262,6 +277,12 @@ impl Classify for RestError {
             ),
             RestError::ForeignOrigin(_) => {
                 Some("Add the origin to the setting server.cors_origins of the node.".to_owned())
+            }
+            RestError::NoPipeline(_) => {
+                Some("GET /ingest lists the pipelines; dvse serve --ingest SOURCE --collection NAME begins one.".to_owned())
+            }
+            RestError::PipelineStopped { .. } => {
+                Some("POST /ingest/{collection}/resume starts it again where it stopped.".to_owned())
             }
             RestError::NoRoute(_) | RestError::NoMethod { .. } => {
                 Some("GET /openapi.json lists what this node answers.".to_owned())

@@ -23,6 +23,7 @@ mod body_buffers;
 pub mod config;
 mod embedding;
 mod error;
+pub mod ingest;
 mod node;
 mod pace;
 mod priority;
@@ -31,4 +32,4 @@ mod status;
 mod telemetry;
 
 pub use error::RestError;
-pub use node::{Node, RunError, StartError, StopError, run, start_logging};
+pub use node::{IngestError, Node, RunError, StartError, StopError, run, start_logging};

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt;
 use dvse_embed::Embedder;
@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::body_buffers::BodyBuffers;
 use crate::config::{Config, LogFormat};
 use crate::embedding::Embedding;
+use crate::ingest::{self, Pipeline, PipelineSpec, Pipelines, Role, TwoPipelines};
 use crate::pace::BytesPerSecond;
 use crate::priority::{stand_back, step_forward};
 use crate::rest::router;
@@ -38,6 +39,7 @@ pub struct Node {
     writers: Runtime,
     address: SocketAddr,
     app: Arc<App>,
+    roles: Mutex<Vec<Role>>,
     stopping: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
     upkeep: JoinHandle<()>,
@@ -87,6 +89,17 @@ pub enum StopError {
     /// Serving had ended with an error.
     #[error("serving ended with an error")]
     Serve(#[source] std::io::Error),
+}
+
+/// Why a pipeline did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Two pipelines would have one name.
+    #[error(transparent)]
+    Two(#[from] TwoPipelines),
+    /// The machine gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Why [`run`] ended with an error.
@@ -159,6 +172,7 @@ impl Node {
             database: Arc::new(database),
             config,
             embedding,
+            pipelines: Pipelines::default(),
             telemetry: Telemetry::default(),
             body_buffers: BodyBuffers::default(),
             write_threads: writers.handle().clone(),
@@ -167,7 +181,7 @@ impl Node {
         let server = runtime.spawn(serve(listener, router(&app), stop.clone()));
         let upkeep = runtime.spawn(keep_up(Arc::clone(&app), stop));
         tracing::info!(%address, collections = app.database.names().len(), "serving");
-        Ok(Node { runtime, writers, address, app, stopping, server, upkeep })
+        Ok(Node { runtime, writers, address, app, roles: Mutex::default(), stopping, server, upkeep })
     }
 
     /// Where REST is served, with the real port.
@@ -182,13 +196,35 @@ impl Node {
         &self.app.database
     }
 
-    /// Stops accepting, waits for the requests begun until the deadline, and closes the data.
+    /// Begins a pipeline into a collection of this node. What ends it, a collection that does not fit included, is told by its
+    /// status and the log of messages; the node serves on.
+    ///
+    /// # Errors
+    /// There is one into that collection already, or the machine gives no thread.
+    pub fn ingest(&self, spec: PipelineSpec) -> Result<(), IngestError> {
+        let (config, progress) = (&spec.config, Arc::clone(&spec.progress));
+        let topic = config.raw_events.to_string();
+        let pipeline = Arc::new(Pipeline::new(&config.collection, &spec.source, &topic, progress));
+        self.app.pipelines.add(Arc::clone(&pipeline))?;
+        self.runtime.spawn(ingest::log_changes(Arc::clone(&pipeline)));
+        let surroundings = ingest::Surroundings {
+            database: Arc::clone(&self.app.database),
+            write_nice: self.app.config.write_nice,
+            collections_max: self.app.config.limits.collections_max,
+        };
+        let role = Role::start(pipeline, spec, surroundings).map_err(IngestError::Thread)?;
+        self.roles.lock().unwrap_or_else(PoisonError::into_inner).push(role);
+        Ok(())
+    }
+
+    /// Brings the batches of pipelines to their end, stops accepting, waits for the requests begun until the deadline, and closes the data.
     ///
     /// # Errors
     /// The data cannot be closed; everything acknowledged as durable is still in the log.
     pub fn stop(self) -> Result<(), StopError> {
-        let Node { runtime, writers, app, stopping, mut server, upkeep, .. } = self;
+        let Node { runtime, writers, app, roles, stopping, mut server, upkeep, .. } = self;
         let deadline = app.config.stop_deadline;
+        stop_ingest(roles.into_inner().unwrap_or_else(PoisonError::into_inner), Instant::now() + deadline);
         // The receivers are alive as long as the tasks are; without them there is nothing to tell.
         let _ = stopping.send(true);
         let served = runtime.block_on(async {
@@ -208,6 +244,20 @@ impl Node {
         app.database.close().map_err(|error| StopError::CloseData(Box::new(error)))?;
         tracing::info!("stopped");
         served.map_err(StopError::Serve)
+    }
+}
+
+/// Stops the pipelines side by side.
+fn stop_ingest(roles: Vec<Role>, deadline: Instant) {
+    roles.iter().for_each(Role::begin_stop);
+    for role in roles {
+        let collection = role.collection().to_owned();
+        if !role.finish_stop(deadline) {
+            tracing::warn!(
+                collection,
+                "a batch was still under way at the stop deadline; its records are taken again"
+            );
+        }
     }
 }
 

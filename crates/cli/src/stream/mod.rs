@@ -1,4 +1,4 @@
-//! Streams of records: `dvse produce`, `ingest`, `rebuild`, `dead-letters` and `topics`.
+//! Streams of records: `dvse produce`, `ingest`, `serve --ingest`, `rebuild`, `dead-letters` and `topics`.
 
 pub mod dead_letters;
 pub mod ingest;
@@ -8,14 +8,18 @@ pub mod produce;
 mod pulsar;
 pub mod rebuild;
 mod rest_sink;
+pub mod role;
+pub mod steer;
 pub mod topics;
 
 pub use self::model::{EmbedderName, ModelCalls, parse_embedder};
 
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dvse_ingest::pipeline::Progress;
 use dvse_ingest::{EmbeddedLog, LogError, TopicLog};
 
 use crate::failure::{Failure, Remedy as _, Result};
@@ -71,21 +75,47 @@ fn pulsar_place(text: &str) -> std::result::Result<LogPlace, String> {
 
 /// Who hears of a broker that is away, and says when waiting for it has no point any more.
 #[cfg_attr(not(feature = "pulsar"), expect(dead_code, reason = "a folder is there or is not"))]
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Waiting {
-    board: Board,
+    board: Option<Board>,
+    progress: Option<Arc<Progress>>,
     stop: Option<Arc<Stop>>,
 }
 
 impl Waiting {
     /// For ever, until told to stop.
     pub fn until(stop: &Arc<Stop>, board: &Board) -> Waiting {
-        Waiting { board: board.clone(), stop: Some(Arc::clone(stop)) }
+        Waiting { board: Some(board.clone()), progress: None, stop: Some(Arc::clone(stop)) }
     }
 
     /// A few seconds.
     pub fn briefly() -> Waiting {
-        Waiting { board: Board::new(true), stop: None }
+        Waiting::default()
+    }
+
+    /// For ever, until the pipeline is to end, which tells of it.
+    pub fn within(progress: &Arc<Progress>) -> Waiting {
+        Waiting { board: None, progress: Some(Arc::clone(progress)), stop: None }
+    }
+
+    #[cfg(feature = "pulsar")]
+    fn is_brief(&self) -> bool {
+        self.stop.is_none() && self.progress.is_none()
+    }
+
+    /// The same, told by a pipeline as well.
+    pub fn told_by(self, progress: &Arc<Progress>) -> Waiting {
+        Waiting { progress: Some(Arc::clone(progress)), ..self }
+    }
+}
+
+impl fmt::Display for LogPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogPlace::Folder(folder) => write!(f, "file:{}", folder.display()),
+            #[cfg(feature = "pulsar")]
+            LogPlace::Pulsar(url) => f.write_str(url),
+        }
     }
 }
 

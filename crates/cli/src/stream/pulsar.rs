@@ -26,15 +26,26 @@ impl fmt::Debug for Waiting {
 
 impl Watch for Waiting {
     fn waiting(&self, what: &str) {
-        self.board.say(&format!("waiting: {what}"));
+        if let Some(board) = &self.board {
+            board.say(&format!("waiting: {what}"));
+        }
+        if let Some(progress) = &self.progress {
+            progress.set_log_trouble(Some(what.to_owned()));
+        }
     }
 
     fn resumed(&self) {
-        self.board.say("going on");
+        if let Some(board) = &self.board {
+            board.say("going on");
+        }
+        if let Some(progress) = &self.progress {
+            progress.set_log_trouble(None);
+        }
     }
 
     fn is_stopping(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| stop.is_asked())
+            || self.progress.as_ref().is_some_and(|progress| progress.is_stopping())
     }
 }
 
@@ -48,7 +59,7 @@ pub fn open(url: &str, admin: Option<Admin>, waiting: Waiting) -> Result<Arc<dyn
         url: url.to_owned(),
         admin,
         token: token(),
-        patience: waiting.stop.is_none().then_some(BRIEFLY),
+        patience: waiting.is_brief().then_some(BRIEFLY),
         busy_wait: BUSY_WAIT,
         watch: Arc::new(waiting),
     };

@@ -76,10 +76,19 @@ impl Server {
         Server::start_with(data, &[("DVSE__LOG__FILTER", "warn")], Stdio::inherit())
     }
 
+    /// Starts it with more arguments.
+    pub fn start_with_arguments(data: &Path, arguments: &[&str]) -> Server {
+        Server::spawn(data, arguments, &[("DVSE__LOG__FILTER", "warn")], Stdio::inherit())
+    }
+
     /// Starts it with variables, and its messages where the caller wants them.
     pub fn start_with(data: &Path, variables: &[(&str, &str)], messages: Stdio) -> Server {
+        Server::spawn(data, &[], variables, messages)
+    }
+
+    fn spawn(data: &Path, arguments: &[&str], variables: &[(&str, &str)], messages: Stdio) -> Server {
         let mut command = command();
-        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data).args(arguments);
         command.envs(variables.iter().copied()).stderr(messages);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

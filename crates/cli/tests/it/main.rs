@@ -6,6 +6,7 @@ mod bench;
 mod dvse;
 mod failures;
 mod help;
+mod role;
 mod round_trip;
 mod serve;
 mod stream;

@@ -8,11 +8,14 @@ use std::time::Duration;
 use dvse_embed::Embedder as _;
 use dvse_embed_python::PythonOptions;
 use dvse_engine::{Durability, EmbeddedCollection, EngineConfig};
-use dvse_ingest::{Clock, EmbeddedLog, IndexedEvent, TopicLog, TopicName, TopicSpec};
+use dvse_ingest::pipeline::{self, Parts, PipelineConfig, Progress, ensure_topics};
+use dvse_ingest::{Clock, EmbeddedLog, Embedder, IndexedEvent, Sink, TopicLog, TopicName, TopicSpec};
+use dvse_server::ingest::{EngineSink, TextModel};
 use dvse_types::{
     CollectionSchema, Metric, NamedVectors, Payload, Point, PointId, Vector, WriteBatch, WriteOp,
 };
 use pyo3::prelude::*;
+use serde_json::json;
 
 use crate::models::Module;
 use crate::recording::Recording;
@@ -126,4 +129,56 @@ fn the_logs_write_the_models_memory_itself() {
 fn the_logs_do_not_write_memory_that_a_model_still_reaches() {
     let (to_collection, to_log) = rows_written_in_place("kept_back", "kept.append(rows)");
     assert_eq!((to_collection, to_log), (0, 0));
+}
+
+/// What `dvse serve` has its pipelines work with.
+struct Node {
+    collection: Arc<EmbeddedCollection>,
+    model: Arc<dyn dvse_embed::Embedder>,
+}
+
+impl Parts for Node {
+    fn sink(&self) -> Box<dyn Sink> {
+        Box::new(EngineSink::new(Arc::clone(&self.collection), DIM))
+    }
+
+    fn embedder(&self) -> Box<dyn Embedder> {
+        Box::new(TextModel(Arc::clone(&self.model)))
+    }
+}
+
+/// The pipeline inside a node, from records of a topic to the collection and the topic of its events.
+#[test]
+fn a_pipeline_in_a_node_writes_the_models_memory_twice_and_copies_none() {
+    let module = Module::new("in_a_pipeline", &SOURCE.replace("{}", "pass"));
+    let options = PythonOptions { batch: NonZeroUsize::new(4).unwrap(), ..module.options() };
+    let model = Arc::new(module.load_with("embed", options).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, written) = recording(&folder);
+    dir.create_dir("log").unwrap();
+    dir.create_dir("collection").unwrap();
+
+    let log: Arc<dyn TopicLog> = Arc::new(EmbeddedLog::over(dir.sub("log"), Clock::system()));
+    let config = PipelineConfig { until_empty: true, ..PipelineConfig::of("c") };
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+        ensure_topics(&*log, &config, 1).await.unwrap();
+        let mut producer = log.producer(&config.raw_events, 0).await.unwrap();
+        for number in 0..10 {
+            let text = "t".repeat(1 + number * 7 % 10);
+            let record = json!({"source_id": "s", "timestamp": 0, "id": number, "payload": {}, "text": text});
+            producer.append(b"key", record.to_string().as_bytes(), Duration::ZERO).await.unwrap();
+        }
+        producer.flush().await.unwrap();
+    });
+    let engine = EngineConfig { background_threads: 0, ..EngineConfig::default() };
+    let schema = CollectionSchema::single(DIM, Metric::Cosine);
+    let collection = EmbeddedCollection::create_in(&dir.sub("collection"), "c", schema, engine).unwrap();
+    let node = Node { collection: Arc::new(collection), model };
+    pipeline::run(&log, &config, 1, &node, &Progress::default()).unwrap();
+
+    assert_eq!(node.collection.view().count(None).unwrap(), 10);
+    let written = written.lock().unwrap();
+    let times: Vec<usize> =
+        rows_made(&module).iter().map(|row| written.iter().filter(|part| *part == row).count()).collect();
+    assert_eq!(times, [2; 10]);
 }

@@ -13,8 +13,13 @@
 //! Wherever a worker dies, the mark says what is in the collection, and at most the batch that brought it there is not published.
 //! The next worker takes the partition over, which fences the old one, finishes steps 4 and 5 of that batch, and goes on behind
 //! the mark ([`recover`]).
+//!
+//! A worker can be held between two batches ([`Progress::pause`], [`Progress::drain`]). It keeps its epoch meanwhile, which keeps
+//! nobody from taking the partition over; and the log holds senders, as nothing is acknowledged.
 
 mod batch;
+mod gate;
+mod partition;
 mod progress;
 mod recover;
 mod worker;
@@ -26,8 +31,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use self::progress::{Counts, Progress};
+pub use self::partition::{FailureKind, PartitionStatus, WorkerState};
+pub use self::progress::{Counts, Mode, PipelineStatus, Progress};
+
+use self::partition::PartitionProgress;
 use self::worker::{Halt, Worker};
+use crate::embedded::Clock;
 use crate::log::{LogError, TopicLog};
 use crate::sink::{Embedder, Sink, SinkError};
 use crate::topic::{TopicName, TopicSpec};
@@ -84,6 +93,9 @@ impl PipelineConfig {
 
 /// Makes what a worker needs, on the worker's thread.
 pub trait Parts: Sync {
+    /// Called on the worker's thread before anything else, to set how it runs.
+    fn started(&self) {}
+
     /// A connection to the collection.
     fn sink(&self) -> Box<dyn Sink>;
 
@@ -137,6 +149,20 @@ pub enum PipelineError {
     Start(#[from] std::io::Error),
 }
 
+impl PipelineError {
+    /// Returns what failed.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            PipelineError::Log { .. } => FailureKind::Log,
+            PipelineError::Sink { source: SinkError::Fenced(_), .. } => FailureKind::Fenced,
+            PipelineError::Sink { .. } => FailureKind::Collection,
+            PipelineError::Model { .. } => FailureKind::Model,
+            PipelineError::MarkAhead { .. } | PipelineError::Start(_) => FailureKind::Other,
+        }
+    }
+}
+
 /// Makes the three topics that are not there, with as many partitions as asked; settings of those that are there stay.
 ///
 /// # Errors
@@ -171,7 +197,8 @@ pub async fn ensure_topics(
 }
 
 /// Runs one worker for each partition of the raw records, until [`Progress::stop`] is called, one fails, or, if so configured,
-/// nothing is left. The batch under way is brought to its end first.
+/// nothing is left. The batch under way is brought to its end first. After a failure it may run again with the same
+/// progress, once [`Progress::resume`] has been called.
 ///
 /// # Errors
 /// The first failure; the other workers are stopped then.
@@ -182,18 +209,23 @@ pub fn run(
     parts: &dyn Parts,
     progress: &Progress,
 ) -> Result<(), PipelineError> {
+    let places = progress.prepare(partitions, (Clock::system().0)());
     thread::scope(|scope| {
         let mut workers = Vec::new();
-        for partition in 0..partitions {
+        for (partition, place) in (0..).zip(&places) {
             let name = format!("ingest-{partition}");
             let work = move || {
-                let ended = run_worker(log, config, partition, parts, progress);
-                if ended.is_err() {
-                    progress.stop();
+                let _ending = Ending { place, progress };
+                let ended = run_worker(log, config, partition, parts, place);
+                if let Err(error) = &ended {
+                    place.failed(error.kind());
+                    progress.halt();
                 }
                 ended
             };
-            workers.push(thread::Builder::new().name(name).spawn_scoped(scope, work)?);
+            let spawned = thread::Builder::new().name(name).spawn_scoped(scope, work);
+            // The scope joins those that run already.
+            workers.push(spawned.inspect_err(|_| progress.halt())?);
         }
         let mut outcome = Ok(());
         for worker in workers {
@@ -206,13 +238,29 @@ pub fn run(
     })
 }
 
+/// Tells that a worker has ended, also where it panics: the others are to end then, too.
+struct Ending<'a> {
+    place: &'a PartitionProgress,
+    progress: &'a Progress,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.progress.halt();
+        }
+        self.place.ended();
+    }
+}
+
 fn run_worker(
     log: &Arc<dyn TopicLog>,
     config: &PipelineConfig,
     partition: u32,
     parts: &dyn Parts,
-    progress: &Progress,
+    progress: &PartitionProgress,
 ) -> Result<(), PipelineError> {
+    parts.started();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
         let opened = Worker::open(&**log, config, partition, parts, progress).await;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::batch::{Item, Placed, State, last_of_each_point};
+use super::partition::{FailureKind, PartitionProgress};
 use super::progress::Progress;
 use super::{Parts, PipelineConfig, PipelineError};
 use crate::dead_letter::DeadLetter;
@@ -17,7 +18,7 @@ use dvse_types::{Position, SourceMark, SourceState, Vector};
 /// How long events and letters may wait for room; their topics have no bound unless somebody gave them one.
 const OUTPUT_WAIT: Duration = Duration::from_secs(3600);
 /// Least time between two looks at how much is left.
-const LAG_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a worker ends.
 pub(super) enum Halt {
@@ -42,7 +43,7 @@ pub(super) struct Worker<'a> {
     pub(super) letters: Box<dyn Producer>,
     pub(super) sink: Box<dyn Sink>,
     embedder: Box<dyn Embedder>,
-    pub(super) progress: &'a Progress,
+    pub(super) progress: &'a PartitionProgress,
     clock: Clock,
     pub(super) epoch: u64,
     lag_at: Option<tokio::time::Instant>,
@@ -55,7 +56,7 @@ impl<'a> Worker<'a> {
         config: &'a PipelineConfig,
         partition: u32,
         parts: &dyn Parts,
-        progress: &'a Progress,
+        progress: &'a PartitionProgress,
     ) -> Result<Worker<'a>, Halt> {
         let events = log.producer(&config.vector_indexed, partition).await?;
         let letters = log.producer(&config.dead_letters, partition).await?;
@@ -78,18 +79,24 @@ impl<'a> Worker<'a> {
 
     /// Works until asked to stop, or until nothing is left if configured so.
     pub(super) async fn run(&mut self) -> Result<(), Halt> {
+        // Before anything that may have to wait, so that what waits is seen.
+        self.tell_lag(true).await?;
         let state = self.take_over().await?;
         self.epoch = state.epoch;
+        self.progress.began(state.epoch);
         self.recover(state).await?;
         // A collection without a mark has nothing of this stream, whatever an earlier one of its name acknowledged.
         self.source.seek(state.position);
         while !self.progress.is_stopping() {
             let limits = self.limits(self.config.idle_wait);
+            let (asked, looked_ms) = (self.progress.mode(), (self.clock.0)());
             let records = self.source.read(limits).await?;
+            self.progress.found(&records, looked_ms);
             self.tell_lag(records.is_empty()).await?;
             if records.is_empty() && self.config.until_empty {
                 return Ok(());
             }
+            self.wait_for_leave(records.is_empty(), asked).await?;
             if records.is_empty() {
                 continue;
             }
@@ -105,33 +112,36 @@ impl<'a> Worker<'a> {
         ReadLimits { records: self.config.batch_records.get(), bytes: self.config.batch_bytes, wait }
     }
 
-    async fn tell_lag(&mut self, is_idle: bool) -> Result<(), Halt> {
+    pub(super) async fn tell_lag(&mut self, is_idle: bool) -> Result<(), Halt> {
         let now = tokio::time::Instant::now();
         if is_idle || self.lag_at.is_none_or(|at| now.duration_since(at) >= LAG_EVERY) {
             self.lag_at = Some(now);
             let lag = self.source.lag().await?;
-            self.progress.set_lag(self.partition, lag);
+            self.progress.set_lag(lag);
         }
         Ok(())
     }
 
     async fn take_over(&mut self) -> Result<SourceState, Halt> {
         let stream = self.source.stream().clone();
-        let mut retry = Retry::new(self.config);
+        let mut retry = Retry::of(FailureKind::Collection, self.config);
         loop {
             match self.sink.take_over(&stream, self.partition).await {
                 Ok(state) => {
                     retry.passed(self.progress);
                     return Ok(state);
                 }
-                Err(error) => retry.after(error, self.progress).await?,
+                Err(error) => {
+                    retry.after(error, self.progress).await?;
+                    self.tell_lag(false).await?;
+                }
             }
         }
     }
 
     /// Gives vectors to the records that have only text. A text that has none makes its record poison.
     pub(super) async fn embed(&mut self, items: &mut [Item]) -> Result<(), Halt> {
-        let mut retry = Retry::new(self.config);
+        let mut retry = Retry::of(FailureKind::Model, self.config);
         loop {
             let texts = items.iter().enumerate().filter_map(|(index, item)| match &item.state {
                 State::Text { text, .. } => Some((index, text.as_str())),
@@ -277,7 +287,7 @@ impl<'a> Worker<'a> {
     async fn write(&mut self, changes: &[Change], position: Position) -> Result<u64, Halt> {
         let stream = self.source.stream().clone();
         let mark = SourceMark { stream, partition: self.partition, epoch: self.epoch, position };
-        let mut retry = Retry::new(self.config);
+        let mut retry = Retry::of(FailureKind::Collection, self.config);
         loop {
             let written = self.sink.write(changes, &mark).await;
             match written {
@@ -296,7 +306,10 @@ impl<'a> Worker<'a> {
                     return Err(Halt::Other(Box::new(ahead)));
                 }
                 Err(refused @ SinkError::Refused(_)) => return Err(Halt::Sink(refused)),
-                Err(error) => retry.after(error, self.progress).await?,
+                Err(error) => {
+                    retry.after(error, self.progress).await?;
+                    self.tell_lag(false).await?;
+                }
             }
         }
     }
@@ -342,7 +355,7 @@ impl<'a> Worker<'a> {
         &mut self,
         ids: &[dvse_types::PointId],
     ) -> Result<Vec<Option<Vec<f32>>>, Halt> {
-        let mut retry = Retry::new(self.config);
+        let mut retry = Retry::of(FailureKind::Collection, self.config);
         loop {
             match self.sink.vectors(ids).await {
                 Ok(vectors) => {
@@ -357,22 +370,24 @@ impl<'a> Worker<'a> {
 
 /// Tries a call again for ever, with longer and longer pauses.
 struct Retry {
+    kind: FailureKind,
     pause: Duration,
     longest: Duration,
     is_waiting: bool,
 }
 
 impl Retry {
-    fn new(config: &PipelineConfig) -> Retry {
-        Retry { pause: config.retry_first, longest: config.retry_longest, is_waiting: false }
+    fn of(kind: FailureKind, config: &PipelineConfig) -> Retry {
+        Retry { kind, pause: config.retry_first, longest: config.retry_longest, is_waiting: false }
     }
 
     /// Waits before the next try; ends the worker if there is no point in one, or it is to stop.
-    async fn after(&mut self, error: SinkError, progress: &Progress) -> Result<(), Halt> {
+    async fn after(&mut self, error: SinkError, progress: &PartitionProgress) -> Result<(), Halt> {
         if !matches!(error, SinkError::Unavailable(_)) {
             return Err(Halt::Sink(error));
         }
         self.is_waiting = true;
+        progress.failed(self.kind);
         progress.set_trouble(Some(error.to_string()));
         Progress::add(&progress.retries, 1);
         let mut left = self.pause;
@@ -388,7 +403,7 @@ impl Retry {
         Ok(())
     }
 
-    fn passed(&mut self, progress: &Progress) {
+    fn passed(&mut self, progress: &PartitionProgress) {
         if std::mem::take(&mut self.is_waiting) {
             progress.set_trouble(None);
         }

@@ -9,3 +9,4 @@ mod pipeline;
 #[cfg(feature = "pulsar")]
 mod pulsar;
 mod rebuild;
+mod steer;

@@ -19,6 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use super::call::{Call, QueryParameters};
+use super::ingest;
 use super::reply::{Reply, error_response};
 use super::routes::{Access, ROUTES, Route};
 use crate::app::App;
@@ -150,6 +151,13 @@ async fn answer(
         skip_body(request).await;
         let call = Call { path, query, body: Vec::new(), made: Made::default() };
         return (route.handler)(app, &call);
+    }
+    if route.access == Access::Steer {
+        skip_body(request).await;
+        let call = Call { path, query, body: Vec::new(), made: Made::default() };
+        (route.handler)(app, &call)?;
+        ingest::settled(&app.pipelines, call.collection()?, query.timeout_s).await;
+        return ingest::get(app, &call);
     }
     if route.access == Access::Watch {
         skip_body(request).await;

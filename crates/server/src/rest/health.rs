@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::error::RestError;
+use crate::ingest::exposition;
 use crate::rest::call::Call;
 use crate::rest::reply::Reply;
 
@@ -28,7 +29,9 @@ pub fn probe(_: &App, _: &Call) -> Result<Reply, RestError> {
 
 /// GET `/metrics`.
 pub fn metrics(app: &App, _: &Call) -> Result<Reply, RestError> {
-    Ok(Reply::Text(app.telemetry.render(&app.database)))
+    let mut text = app.telemetry.render(&app.database);
+    text.push_str(&exposition(&app.pipelines));
+    Ok(Reply::Metrics(text))
 }
 
 /// GET `/openapi.json`.

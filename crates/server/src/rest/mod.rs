@@ -11,6 +11,7 @@ mod dispatch;
 mod fields;
 mod filter;
 mod health;
+pub(crate) mod ingest;
 mod points;
 mod projection;
 mod reply;
@@ -20,7 +21,10 @@ mod sources;
 mod vectors;
 mod write;
 
+pub(crate) use call::QueryParameters;
 pub use dispatch::router;
 pub use filter::{FilterLimits, filter_from_json};
+pub(crate) use ingest::Ask;
 pub use points::measure_upsert;
+pub(crate) use reply::{Reply, error_response};
 pub use routes::{Access, ROUTES, Route};

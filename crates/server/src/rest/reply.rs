@@ -18,6 +18,8 @@ pub enum Reply {
     Bare(Vec<u8>),
     /// Plain text.
     Text(String),
+    /// Metrics in the text format of Prometheus.
+    Metrics(String),
 }
 
 impl Reply {
@@ -42,6 +44,10 @@ impl Reply {
             }
             Reply::Bare(body) => respond(StatusCode::OK, "application/json", body),
             Reply::Text(text) => respond(StatusCode::OK, "text/plain; charset=utf-8", text.into_bytes()),
+            // Scrapers of today insist on a type that they know.
+            Reply::Metrics(text) => {
+                respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
+            }
         }
     }
 }

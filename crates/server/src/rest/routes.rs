@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::error::RestError;
 use crate::rest::call::Call;
 use crate::rest::reply::Reply;
-use crate::rest::{aliases, collections, health, points, search, sources, write};
+use crate::rest::{aliases, collections, health, ingest, points, search, sources, write};
 
 /// A function that answers a request. It may block: it never runs on a thread of the asynchronous runtime.
 pub type Handler = fn(&App, &Call) -> Result<Reply, RestError>;
@@ -33,6 +33,9 @@ pub enum Access {
     /// A look at the node's own state, which may take a moment but no place among the requests: it is what one needs
     /// when the node is overloaded.
     Watch,
+    /// A change of how a pipeline runs: answered once it has taken effect, or with how far it is after `timeout` seconds. It has
+    /// no thread while it waits.
+    Steer,
     /// Processor time: it waits for one of the reading threads.
     Read,
     /// The log: it waits for one of the writing threads.
@@ -57,7 +60,7 @@ const fn absent(method: &'static str, path: &'static str) -> Route {
     route(method, path, Access::Unavailable, health::unsupported)
 }
 
-use Access::{Open, Peek, Read, Watch, Write};
+use Access::{Open, Peek, Read, Steer, Watch, Write};
 
 /// Every operation, in the order of the documentation.
 pub const ROUTES: &[Route] = &[
@@ -67,6 +70,11 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/readyz", Open, health::probe),
     route("GET", "/metrics", Watch, health::metrics),
     route("GET", "/openapi.json", Peek, health::openapi),
+    route("GET", "/ingest", Peek, ingest::list),
+    route("GET", "/ingest/{collection}", Peek, ingest::get),
+    route("POST", "/ingest/{collection}/pause", Steer, ingest::pause),
+    route("POST", "/ingest/{collection}/drain", Steer, ingest::drain),
+    route("POST", "/ingest/{collection}/resume", Steer, ingest::resume),
     route("GET", "/collections", Peek, collections::list),
     route("GET", "/collections/{collection}", Read, collections::get),
     route("PUT", "/collections/{collection}", Write, collections::create),

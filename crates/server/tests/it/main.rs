@@ -5,6 +5,7 @@ mod bad_input;
 mod collections;
 mod configuration;
 mod harness;
+mod ingest;
 mod ingest_text;
 mod limits;
 mod models;

@@ -113,27 +113,3 @@ fn a_model_that_fails_for_plain_texts_too_condemns_no_text() {
     let failure = TextModel(Arc::new(Dead(identity()))).embed(&["a", "b"]).unwrap_err();
     assert!(matches!(failure, EmbedFailure::Model(_)), "{failure}");
 }
-
-#[test]
-fn names_of_embedders_are_read() {
-    assert_eq!(parse_embedder("static"), Ok(EmbedderName::Static));
-    assert_eq!(parse_embedder("none"), Ok(EmbedderName::None));
-    for text in ["", "Static", "static:", "model", "openai:x"] {
-        assert!(parse_embedder(text).unwrap_err().starts_with("use static"), "{text}");
-    }
-    #[cfg(not(feature = "python"))]
-    for text in ["python:m:f", "torchscript:m.pt", "onnx:m.onnx"] {
-        assert!(parse_embedder(text).unwrap_err().contains("--features python"), "{text}");
-    }
-    #[cfg(feature = "python")]
-    {
-        assert_eq!(parse_embedder("python:m:f"), Ok(EmbedderName::Python("m:f".parse().unwrap())));
-        let EmbedderName::Python(path) = parse_embedder("onnx:a:b.onnx").unwrap() else { unreachable!() };
-        assert_eq!(path.to_string(), "dvse.adapters.onnx:load(a:b.onnx)");
-        for (text, says) in
-            [("python:", "python:MODULE:CALLABLE"), ("onnx:", "onnx:FILE"), ("python:m", "MODULE:CALLABLE")]
-        {
-            assert!(parse_embedder(text).unwrap_err().contains(says), "{text}");
-        }
-    }
-}

@@ -8,6 +8,8 @@
 //! - *plain*: the bytes of such entries, written to a growing file with `write` and `fdatasync`; and into space that is reserved.
 //! - *log*: the model is called, its array becomes points, these are encoded, appended to a log as a collection has it, and synced.
 //! - *collection*: the same through [`EmbeddedCollection::write`], which checks them, and applies them to the growing segment.
+//! - *pipeline*: what `dvse serve` does with records that are in a log of topics, each with a text: read and decoded, embedded, written to
+//!   the collection as above, told to `vector-indexed` in one more synced write, acknowledged in one more file.
 #![expect(clippy::print_stdout, reason = "it is a program that prints")]
 
 use std::error::Error;
@@ -15,14 +17,17 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dvse_embed::Embedder as _;
 use dvse_embed_python::{PythonEmbedder, PythonOptions};
 use dvse_engine::{Durability, EmbeddedCollection, EngineConfig, encode, encode_behind};
+use dvse_ingest::pipeline::{self, Parts, PipelineConfig, Progress, ensure_topics};
+use dvse_ingest::{EmbeddedLog, Embedder, Sink, TopicLog};
+use dvse_server::ingest::{EngineSink, TextModel};
 use dvse_storage::{Directory, FsDirectory, GatherBuf, RecoveryMode, Wal, WalOptions};
 use dvse_types::{
     CollectionSchema, IndexSpec, Metric, NamedVectors, Payload, Point, PointId, SeqNo, Vector, WriteBatch,
@@ -34,6 +39,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const ROWS: usize = 256;
 const DIM: usize = 768;
+const TEXT: &str = "a text of some words, all of them alike";
 /// Entries of a round.
 const COUNT: usize = 64;
 
@@ -49,7 +55,8 @@ def fill(count, rows, dim):
         ready.append(array)
         del array
 def embed(texts):
-    return ready.pop() if ready else numpy.ones((len(texts), 768), 'float32')
+    rows = ready.pop() if ready else numpy.ones((len(texts), 768), 'float32')
+    return rows if len(rows) == len(texts) else rows[:len(texts)].copy()
 ";
 
 fn main() -> Outcome<()> {
@@ -65,12 +72,12 @@ fn main() -> Outcome<()> {
         environment,
         ..PythonOptions::default()
     };
-    let run = Run { model: PythonEmbedder::load("ready:embed".parse()?, options)?, place };
+    let run = Run { model: Arc::new(PythonEmbedder::load("ready:embed".parse()?, options)?), place };
     let entry = encode(&batch(vec![Vector::from(vec![0.5; DIM]); ROWS], 0));
     println!("entries of {} bytes, {COUNT} a round, {rounds} rounds interleaved", entry.len());
 
     let graph = CollectionSchema::single(DIM, Metric::Cosine).vectors[""].index;
-    let kinds: [(&str, &dyn Fn() -> Outcome<f64>); 8] = [
+    let kinds: [(&str, &dyn Fn() -> Outcome<f64>); 11] = [
         ("plain, growing file", &|| run.plain(&entry)),
         ("plain, reserved space", &|| run.reserved(&entry)),
         ("model alone", &|| run.model_alone()),
@@ -79,6 +86,9 @@ fn main() -> Outcome<()> {
         ("collection without index, 1 thread", &|| run.collection(1, IndexSpec::Flat)),
         ("collection without index, 4 threads", &|| run.collection(4, IndexSpec::Flat)),
         ("collection with graph, 4 threads", &|| run.collection(4, graph)),
+        ("pipeline without index, 1 partition", &|| run.pipeline(1, IndexSpec::Flat)),
+        ("pipeline without index, 4 partitions", &|| run.pipeline(4, IndexSpec::Flat)),
+        ("pipeline with graph, 4 partitions", &|| run.pipeline(4, graph)),
     ];
     let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     for _ in 0..rounds {
@@ -99,7 +109,7 @@ fn main() -> Outcome<()> {
 }
 
 struct Run {
-    model: PythonEmbedder,
+    model: Arc<PythonEmbedder>,
     place: PathBuf,
 }
 
@@ -163,20 +173,52 @@ impl Run {
 
     fn collection(&self, threads: usize, index: IndexSpec) -> Outcome<f64> {
         let folder = self.folder()?;
-        let dir: Arc<dyn Directory> = Arc::new(FsDirectory::open(folder.path())?);
-        let mut schema = CollectionSchema::single(DIM, Metric::Cosine);
-        schema.vectors.values_mut().for_each(|params| params.index = index);
-        let collection = EmbeddedCollection::create_in(&dir, "c", schema, EngineConfig::default())?;
-        collection.write(WriteBatch::new(Vec::new()), Durability::Synced)?;
+        let collection = create(folder.path(), index)?;
         self.timed(threads, &|number| {
             collection.write(batch(self.embed()?, number), Durability::Synced)?;
             Ok(())
         })
     }
 
+    fn pipeline(&self, partitions: u32, index: IndexSpec) -> Outcome<f64> {
+        let folder = self.folder()?;
+        let log: Arc<dyn TopicLog> = Arc::new(EmbeddedLog::open(&folder.path().join("log"))?);
+        let config = PipelineConfig {
+            batch_records: NonZeroUsize::new(ROWS).unwrap_or(NonZeroUsize::MIN),
+            idle_wait: Duration::from_millis(1),
+            until_empty: true,
+            ..PipelineConfig::of("c")
+        };
+        tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+            ensure_topics(&*log, &config, partitions).await?;
+            for partition in 0..partitions {
+                let mut producer = log.producer(&config.raw_events, partition).await?;
+                let count = (COUNT * ROWS) as u64 / u64::from(partitions);
+                for id in u64::from(partition) * count..u64::from(partition + 1) * count {
+                    let record = serde_json::json!({
+                        "source_id": "s", "timestamp": 0, "id": id, "payload": {"n": id}, "text": TEXT,
+                    });
+                    producer.append(b"key", record.to_string().as_bytes(), Duration::ZERO).await?;
+                }
+                producer.flush().await?;
+            }
+            Outcome::Ok(())
+        })?;
+        let collection = Arc::new(create(&folder.path().join("collection"), index)?);
+        let node = Node { collection, model: Arc::clone(&self.model) };
+        let seconds = self.timed(1, &|number| match number {
+            0 => Ok(pipeline::run(&log, &config, partitions, &node, &Progress::default())?),
+            _ => Ok(()),
+        })?;
+        match node.collection.view().count(None)? {
+            count if count == COUNT * ROWS => Ok(seconds),
+            count => Err(format!("{count} points of {}", COUNT * ROWS).into()),
+        }
+    }
+
     /// The vectors of an entry; the model's own memory.
     fn embed(&self) -> Outcome<Vec<Vector>> {
-        Ok(self.model.embed(&["a text of some words, all of them alike"; ROWS])?)
+        Ok(self.model.embed(&[TEXT; ROWS])?)
     }
 
     /// Does `work` for each entry on so many threads, and returns the seconds it took.
@@ -199,6 +241,32 @@ impl Run {
             workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err("a panic".into())))
         })?;
         Ok(started.elapsed().as_secs_f64())
+    }
+}
+
+/// A collection whose log has its first file.
+fn create(folder: &Path, index: IndexSpec) -> Outcome<EmbeddedCollection> {
+    let dir: Arc<dyn Directory> = Arc::new(FsDirectory::create(folder)?);
+    let mut schema = CollectionSchema::single(DIM, Metric::Cosine);
+    schema.vectors.values_mut().for_each(|params| params.index = index);
+    let collection = EmbeddedCollection::create_in(&dir, "c", schema, EngineConfig::default())?;
+    collection.write(WriteBatch::new(Vec::new()), Durability::Synced)?;
+    Ok(collection)
+}
+
+/// What a node has its pipelines work with.
+struct Node {
+    collection: Arc<EmbeddedCollection>,
+    model: Arc<PythonEmbedder>,
+}
+
+impl Parts for Node {
+    fn sink(&self) -> Box<dyn Sink> {
+        Box::new(EngineSink::new(Arc::clone(&self.collection), DIM))
+    }
+
+    fn embedder(&self) -> Box<dyn Embedder> {
+        Box::new(TextModel(Arc::clone(&self.model) as Arc<dyn dvse_embed::Embedder>))
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use dvse_embed::wordnet::Gloss;
 use dvse_embed::{Embedder as _, StaticEmbedder};
 use dvse_engine::{Database, EmbeddedCollection};
-use dvse_types::{CollectionSchema, FieldKind, Metric, NamedVectors, Payload, Point, PointId, VectorName};
+use dvse_types::{
+    CollectionSchema, FieldKind, Metric, NamedVectors, Payload, Point, PointId, Vector, VectorName,
+};
 use serde_json::json;
 
 use super::COLLECTION;
@@ -42,7 +44,7 @@ fn schema(embedder: &StaticEmbedder) -> Result<CollectionSchema> {
 }
 
 /// The point of a meaning.
-pub fn point_of(gloss: &Gloss, vector: &[f32]) -> Point {
+pub fn point_of(gloss: &Gloss, vector: Vector) -> Point {
     let mut fields = vec![
         ("words", json!(gloss.lemmas)),
         ("pos", json!(gloss.pos.as_str())),
@@ -53,7 +55,7 @@ pub fn point_of(gloss: &Gloss, vector: &[f32]) -> Point {
     if !gloss.examples.is_empty() {
         fields.push(("examples", json!(gloss.examples)));
     }
-    let vectors: NamedVectors = BTreeMap::from([(VectorName::new(), vector.to_vec())]);
+    let vectors: NamedVectors = BTreeMap::from([(VectorName::new(), vector)]);
     let payload: Payload = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     Point { id: PointId::Num(u64::from(gloss.id)), vectors, payload }
 }

@@ -208,7 +208,7 @@ mod tests {
         let payload = json!({"text": "\"\n ö", "n": [1, {"k": null}]});
         let upsert = |id| Change::Upsert {
             id,
-            vector: vec![1.0, -2.5],
+            vector: vec![1.0, -2.5].into(),
             payload: payload.as_object().cloned().unwrap_or_default(),
         };
         let uuid: PointId = "7e1f4ff4-04af-51a5-93d9-ab0bc2fa8f91".parse().unwrap();

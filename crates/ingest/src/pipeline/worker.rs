@@ -15,7 +15,7 @@ use crate::log::{LogError, Producer, ReadLimits, Source, TopicLog};
 use crate::raw_event::Poison;
 use crate::sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written, payload_json};
 use dvse_fault::passed;
-use dvse_types::{Position, SourceMark, SourceState};
+use dvse_types::{Position, SourceMark, SourceState, Vector};
 
 /// How long events and letters may wait for room; their topics have no bound unless somebody gave them one.
 const OUTPUT_WAIT: Duration = Duration::from_secs(3600);
@@ -185,7 +185,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn check_vectors(&self, vectors: &[Vec<f32>], texts: usize) -> Result<(), Halt> {
+    fn check_vectors(&self, vectors: &[Vector], texts: usize) -> Result<(), Halt> {
         let dim = self.sink.dim();
         if vectors.len() != texts {
             return Err(self.model_error(format!("{} vectors", vectors.len()), &format!("{texts}")));
@@ -355,9 +355,9 @@ impl<'a> Worker<'a> {
                 }
                 Change::Delete { .. } => event.operation = Operation::Delete,
             }
-            let (key, encoded) = (change.id().to_string(), event.encode());
+            let (key, encoded) = (change.id().to_string(), event.gather());
             drop(event);
-            self.events.append(key.as_bytes(), &encoded, OUTPUT_WAIT).await?;
+            self.events.append_gathered(key.as_bytes(), encoded, OUTPUT_WAIT).await?;
             passed("event");
         }
         if !changes.is_empty() {

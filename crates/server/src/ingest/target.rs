@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use dvse_embed::{Embedder, ModelIdentity};
-use dvse_ingest::pipeline::FailureKind;
 use dvse_types::{CollectionSchema, Metric};
 
 /// What a pipeline needs to know of its collection.
@@ -55,12 +54,6 @@ pub enum Unfit {
 }
 
 impl Unfit {
-    /// What failed.
-    #[must_use]
-    pub fn kind(&self) -> FailureKind {
-        FailureKind::Other
-    }
-
     /// What to do about it.
     #[must_use]
     pub fn help(&self) -> String {

@@ -60,6 +60,9 @@ def test_onnx(tmp_path):
 
     make_models.onnx(tmp_path / "model.onnx")
     check(onnx, tmp_path / "model.onnx")
+    # Memory that nobody else has goes to the log without a copy.
+    rows = onnx.load(str(tmp_path / "model.onnx"))(TEXTS)
+    assert rows.flags.owndata and rows.base is None
 
 
 def test_an_onnx_model_with_other_inputs_is_refused(tmp_path):

@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dvse-engine", &["dvse-types", "dvse-index", "dvse-storage"]),
     ("dvse-embed", &["dvse-types"]),
     // Python stays at the edge: only the command line knows it, behind the feature `python`.
-    ("dvse-embed-python", &["dvse-embed"]),
+    ("dvse-embed-python", &["dvse-types", "dvse-embed"]),
     // Streams reach collections through traits: not the engine, not HTTP, not a model.
     ("dvse-ingest", &["dvse-types", "dvse-storage"]),
     (
@@ -41,7 +41,13 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Edges that only tests and benchmarks may use.
-const DEV_EDGES: &[(&str, &str)] = &[];
+const DEV_EDGES: &[(&str, &str)] = &[
+    // From an array of NumPy to the logs of a collection and of topics: no copy on the way.
+    ("dvse-embed-python", "dvse-engine"),
+    ("dvse-embed-python", "dvse-ingest"),
+    ("dvse-embed-python", "dvse-server"),
+    ("dvse-embed-python", "dvse-storage"),
+];
 
 /// Compares the edges `cargo metadata` tells with the table.
 ///

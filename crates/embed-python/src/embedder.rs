@@ -1,5 +1,6 @@
 //! A model in Python as an embedder.
 
+use std::ffi::c_long;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,10 +9,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{ffi::c_long, mem};
 
 use dvse_embed::{EmbedError, Embedder, ModelError, ModelIdentity};
+use dvse_types::Vector;
 
+use crate::array::check;
 use crate::worker::{self, Answer, Job, Running};
 use crate::{LoadError, ModelPath};
 
@@ -45,8 +47,12 @@ impl Default for PythonOptions {
 /// A callable of Python that embeds texts: `embed(list[str])` returns an array of float32, C-contiguous, with one row a text.
 ///
 /// The texts of a call are sorted by their length and given to the model in batches of like length, which saves models that pad
-/// their input most of their work; results come in the order of the texts. A batch's vectors are read where the model
-/// left them and copied once, into the result.
+/// their input most of their work; results come in the order of the texts.
+///
+/// The vectors of a call are the memory of the array that the model returned, without a copy, if nobody else can reach that from then
+/// on: a `numpy.ndarray` (no class derived from it) that owns its memory, or a view of one, to which the model has kept no reference,
+/// and no weak one either. Anything else is copied once, as is what the model may still write to. The memory goes back to NumPy
+/// when the last vector of the call is gone.
 ///
 /// One thread runs the model, however many call it: they take turns. Nobody else holds Python's lock while it works.
 ///
@@ -111,25 +117,25 @@ impl PythonEmbedder {
     }
 
     /// Has one batch embedded.
-    fn call(&self, texts: Vec<String>, places: &[usize], rows: Vec<f32>) -> Answer {
+    fn call(&self, texts: Vec<String>) -> Answer {
         // A panic elsewhere leaves nothing half done in there.
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         self.wait_for_the_last(&mut calls)?;
         calls.last += 1;
         let count = texts.len();
-        let job = Job { number: calls.last, texts, places: places.to_vec(), rows };
+        let job = Job { number: calls.last, texts };
         let sent = calls.jobs.as_ref().map(|jobs| jobs.send(job));
         if !matches!(sent, Some(Ok(()))) {
-            return Err(ModelError::Gone.into());
+            return Err(ModelError::Gone);
         }
         match calls.answers.recv_timeout(self.timeout) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => {
                 calls.given_up = Some(Instant::now());
                 self.interrupt(calls.last);
-                Err(ModelError::Late { timeout: self.timeout, texts: count }.into())
+                Err(ModelError::Late { timeout: self.timeout, texts: count })
             }
-            Err(RecvTimeoutError::Disconnected) => Err(ModelError::Gone.into()),
+            Err(RecvTimeoutError::Disconnected) => Err(ModelError::Gone),
         }
     }
 
@@ -173,19 +179,23 @@ impl Embedder for PythonEmbedder {
         &self.model
     }
 
-    fn embed(&self, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, EmbedError> {
         if let Some(index) = texts.iter().position(|text| text.trim().is_empty()) {
             return Err(EmbedError::EmptyText { index });
         }
         let mut by_length: Vec<(usize, &str)> = texts.iter().copied().enumerate().collect();
         by_length.sort_by_key(|(_, text)| text.len());
-        let mut rows = vec![0.0; texts.len() * self.model.dim];
+        let mut vectors = vec![Vector::default(); texts.len()];
         for part in by_length.chunks(self.batch) {
             let (places, part): (Vec<usize>, Vec<String>) =
                 part.iter().map(|(place, text)| (*place, (*text).to_owned())).unzip();
-            rows = self.call(part, &places, mem::take(&mut rows))?;
+            let rows = self.call(part)?;
+            check(&rows, self.model.dim, &places)?;
+            for (place, row) in places.into_iter().zip(rows.rows(self.model.dim)) {
+                vectors[place] = row;
+            }
         }
-        Ok(rows)
+        Ok(vectors)
     }
 }
 

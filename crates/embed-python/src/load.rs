@@ -8,7 +8,7 @@ use pyo3::exceptions::PyModuleNotFoundError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::array::Rows;
+use crate::array::{Array, check};
 use crate::exception::{raised, type_name};
 use crate::{LoadError, ModelPath, PythonOptions, identity, interrupt};
 
@@ -116,23 +116,23 @@ fn find<'py>(
 
 /// Embeds one plain text, which tells the dimensions.
 fn probe(model: &Bound<'_, PyAny>) -> Result<usize, EmbedError> {
-    let rows = call(model, &[PROBE_TEXT])?;
-    if rows.dim() == 0 {
+    let array = call(model, &[PROBE_TEXT])?;
+    let dim = array.dim();
+    if dim == 0 {
         return Err(ModelError::Dimensions { got: 0, expected: 1 }.into());
     }
-    let mut vector = vec![0.0; rows.dim()];
-    rows.copy_to(model.py(), &[0], &mut vector)?;
-    Ok(rows.dim())
+    check(&array.into_vector()?, dim, &[0])?;
+    Ok(dim)
 }
 
 /// Calls the model with a list of texts.
-pub fn call<T: AsRef<str>>(model: &Bound<'_, PyAny>, texts: &[T]) -> Result<Rows, ModelError> {
+pub fn call<'py, T: AsRef<str>>(model: &Bound<'py, PyAny>, texts: &[T]) -> Result<Array<'py>, ModelError> {
     let py = model.py();
     let list = PyList::new(py, texts.iter().map(AsRef::as_ref)).map_err(|error| raised(py, &error))?;
     let value = model.call1((list,)).map_err(|error| raised(py, &error))?;
-    let rows = Rows::of(&value)?;
-    match rows.len() == texts.len() {
-        true => Ok(rows),
-        false => Err(ModelError::Rows { got: rows.len(), expected: texts.len() }),
+    let array = Array::of(value)?;
+    match array.len() == texts.len() {
+        true => Ok(array),
+        false => Err(ModelError::Rows { got: array.len(), expected: texts.len() }),
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
-use dvse_embed::{EmbedError, ModelError, ModelIdentity};
+use dvse_embed::{ModelError, ModelIdentity};
+use dvse_types::Vector;
 use pyo3::prelude::*;
 
 use crate::load::{call, load};
@@ -16,14 +17,10 @@ pub struct Job {
     /// Its number, from 1.
     pub number: u64,
     pub texts: Vec<String>,
-    /// The row of `rows` for each text.
-    pub places: Vec<usize>,
-    /// Where the vectors go; comes back with the answer.
-    pub rows: Vec<f32>,
 }
 
-/// The rows of a job, or why there are none.
-pub type Answer = Result<Vec<f32>, EmbedError>;
+/// The rows of a job, one after another and not looked at yet, or why there are none.
+pub type Answer = Result<Vector, ModelError>;
 
 /// A model's identity and the thread that may call it, as Python numbers it.
 pub type Ready = Result<(ModelIdentity, c_long), LoadError>;
@@ -78,7 +75,7 @@ pub fn run(
             let Ok(job) = job else { return };
             let number = job.number;
             running.job.store(number, Ordering::Release);
-            let answer = embed(&loaded.model, job, dim);
+            let answer = embed(&loaded.model, &job.texts, dim);
             running.job.store(0, Ordering::Release);
             if running.interrupted.load(Ordering::Acquire) == number {
                 interrupt::take_back(py, thread);
@@ -90,12 +87,10 @@ pub fn run(
     });
 }
 
-fn embed(model: &Bound<'_, PyAny>, job: Job, dim: usize) -> Answer {
-    let Job { texts, places, mut rows, .. } = job;
-    let array = call(model, &texts)?;
+fn embed(model: &Bound<'_, PyAny>, texts: &[String], dim: usize) -> Answer {
+    let array = call(model, texts)?;
     if array.dim() != dim {
-        return Err(ModelError::Dimensions { got: array.dim(), expected: dim }.into());
+        return Err(ModelError::Dimensions { got: array.dim(), expected: dim });
     }
-    array.copy_to(model.py(), &places, &mut rows)?;
-    Ok(rows)
+    array.into_vector()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use dvse_types::Vector;
+
 use crate::EmbedError;
 
 /// A text that every model can embed. A call with it tells a model's dimensions, and later whether a text or the model is
@@ -14,13 +16,14 @@ pub trait Embedder: Send + Sync {
     /// Which model this is, to be stored beside the vectors it made.
     fn model(&self) -> &ModelIdentity;
 
-    /// Embeds `texts` in order. The result is row-major, `texts.len() × model().dim` finite values. Rows of the bundled
-    /// table have unit length; those of other models have the length the model gives them.
+    /// Embeds `texts` in order: one vector a text, of `model().dim` finite values. Those of the bundled table have unit length;
+    /// those of other models have the length the model gives them. Vectors of one call may share memory, which then lives as long as
+    /// one of them.
     ///
     /// # Errors
     ///
     /// Fails as a whole when one text has no vector; the error carries the position of the first such text.
-    fn embed(&self, texts: &[&str]) -> Result<Vec<f32>, EmbedError>;
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, EmbedError>;
 }
 
 /// Names a model so exactly that vectors of two models are never mixed in one collection by accident.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use dvse_types::Vector;
+
 use crate::table::Table;
 use crate::tokenizer::{TokenScratch, Tokenizer};
 use crate::{EmbedError, Embedder, ModelIdentity};
@@ -56,8 +58,8 @@ impl StaticEmbedder {
         self.table.pieces.get(usize::from(token)).map(String::as_str)
     }
 
-    /// Like [`Embedder::embed`] on up to `threads` threads, which live for this call only. The result does not depend on
-    /// their number.
+    /// Like [`Embedder::embed`] on up to `threads` threads, which live for this call only. The result is row-major, and does
+    /// not depend on their number.
     ///
     /// # Errors
     ///
@@ -112,8 +114,9 @@ impl Embedder for StaticEmbedder {
         &self.table.identity
     }
 
-    fn embed(&self, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
-        self.embed_parallel(texts, 1)
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, EmbedError> {
+        let rows = Vector::from(self.embed_parallel(texts, 1)?);
+        Ok(rows.rows(self.table.identity.dim).collect())
     }
 }
 

@@ -52,7 +52,7 @@ fn metric_of(name: &str) -> Metric {
 fn batch(vectors: &[f32], dim: usize, rows: Range<usize>) -> WriteBatch {
     let points = rows.map(|row| Point {
         id: PointId::Num(row as u64),
-        vectors: NamedVectors::from([(String::new(), vectors[row * dim..(row + 1) * dim].to_vec())]),
+        vectors: NamedVectors::from([(String::new(), vectors[row * dim..(row + 1) * dim].into())]),
         payload: Payload::new(),
     });
     WriteBatch::new(vec![WriteOp::Upsert(points.collect())])

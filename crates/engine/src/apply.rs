@@ -195,9 +195,11 @@ impl Applier {
                     touched += 1;
                     self.rewrite(at, row, |draft, schema| {
                         for (name, vector) in &point.vectors {
-                            draft
-                                .vectors
-                                .insert(name.clone(), stored_vector(schema, name, vector).into_owned());
+                            let stored = match stored_vector(schema, name, vector) {
+                                Cow::Borrowed(_) => vector.clone(),
+                                Cow::Owned(unit) => unit.into(),
+                            };
+                            draft.vectors.insert(name.clone(), stored);
                         }
                     })?;
                 }
@@ -354,7 +356,8 @@ impl Applier {
         segment.check()?;
         let Some(id) = segment.id(row) else { return Ok(()) };
         let names = self.state.schema.vectors.keys();
-        let vectors = names.filter_map(|name| segment.vector(name, row).map(|vector| (name.clone(), vector)));
+        let vectors =
+            names.filter_map(|name| segment.vector(name, row).map(|vector| (name.clone(), vector.into())));
         let old = Draft { vectors: vectors.collect(), payload: segment.payload(row)? };
         let mut new = old.clone();
         change(&mut new, &self.state.schema);
@@ -362,7 +365,7 @@ impl Applier {
             return Ok(());
         }
         self.kill(at, row);
-        let vectors = new.vectors.iter().map(|(name, vector)| (name.as_str(), vector.as_slice()));
+        let vectors = new.vectors.iter().map(|(name, vector)| (name.as_str(), &vector[..]));
         self.append(id, vectors, &new.payload)
     }
 }

@@ -21,7 +21,7 @@
 //! let collection = EmbeddedCollection::create_in(&dir, "places", schema, EngineConfig::default())?;
 //! let point = |id, x| Point {
 //!     id: PointId::Num(id),
-//!     vectors: NamedVectors::from([(String::new(), vec![x, 0.0])]),
+//!     vectors: NamedVectors::from([(String::new(), [x, 0.0].into())]),
 //!     payload: Payload::new(),
 //! };
 //! let ops = vec![WriteOp::Upsert(vec![point(1, 0.0), point(2, 5.0)])];
@@ -78,7 +78,7 @@ pub use filter::{FilterChoice, InvalidFilter};
 pub use growing::GrowError;
 pub use maintenance::MaintenanceError;
 pub use merge::{MergePace, Pacer};
-pub use op_codec::{decode, encode};
+pub use op_codec::{decode, encode, encode_behind};
 pub use payload::FieldIndexError;
 pub use seal::SealError;
 pub use sealed::OpenSegmentError;

@@ -4,6 +4,7 @@ mod index;
 
 use std::str::FromStr;
 
+use dvse_storage::GatherBuf;
 use dvse_types::{
     Condition, FieldKind, FieldTest, Filter, IndexSpec, MatchValue, MinShould, NESTING_MAX, NamedVectors,
     Payload, PayloadPath, Point, PointId, PointSelector, PointVectors, Range, WriteBatch, WriteOp,
@@ -24,15 +25,16 @@ pub(crate) const FILTER_DEPTH_MAX: usize = NESTING_MAX;
 /// Writes a batch as bytes.
 #[must_use]
 pub fn encode(batch: &WriteBatch) -> Vec<u8> {
-    encode_into(batch, Vec::new())
+    encode_behind(batch, GatherBuf::new()).into_vec()
 }
 
-/// As [`encode`], in memory that is no longer needed.
+/// As [`encode`], behind what a buffer holds, and without copying the vectors that are not short: the buffer refers to them.
 #[must_use]
-pub(crate) fn encode_into(batch: &WriteBatch, memory: Vec<u8>) -> Vec<u8> {
+pub fn encode_behind(batch: &WriteBatch, mut out: GatherBuf) -> GatherBuf {
     let mark_bytes = batch.source.as_ref().map_or(0, |_| MARK_BYTES_MAX);
     let ops_bytes: usize = batch.ops.iter().map(bytes_about).sum();
-    let mut out = FieldWriter::reusing(memory, mark_bytes + ops_bytes);
+    out.reserve(mark_bytes + ops_bytes);
+    let mut out = FieldWriter::behind(out);
     match &batch.source {
         None => out.u8(VERSION),
         Some(mark) => {
@@ -42,15 +44,16 @@ pub(crate) fn encode_into(batch: &WriteBatch, memory: Vec<u8>) -> Vec<u8> {
     }
     out.count(batch.ops.len());
     batch.ops.iter().for_each(|op| encode_op(&mut out, op));
-    out.into_bytes()
+    out.into_gathered()
 }
 
-/// About how many bytes an operation takes: vectors exactly, small parts with room. Growing a buffer of megabytes step
-/// by step would copy all of it several times.
+/// About how many bytes of an operation are copied: short vectors exactly, small parts with room. Growing a buffer of
+/// megabytes step by step would copy all of it several times.
 fn bytes_about(op: &WriteOp) -> usize {
     const SMALL_PARTS: usize = 128;
     let bytes = |vectors: &NamedVectors| {
-        SMALL_PARTS + vectors.values().map(|vector| size_of_val(vector.as_slice())).sum::<usize>()
+        let sizes = vectors.values().map(|vector| size_of_val(&vector[..]));
+        SMALL_PARTS + sizes.filter(|bytes| *bytes < GatherBuf::SHARED_BYTES_MIN).sum::<usize>()
     };
     match op {
         WriteOp::Upsert(points) => points.iter().map(|point| bytes(&point.vectors)).sum(),

@@ -205,7 +205,9 @@ impl CollectionView {
         row: u32,
         names: impl Iterator<Item = &'n String>,
     ) -> NamedVectors {
-        names.filter_map(|name| segment.vector(name, row).map(|vector| (name.clone(), vector))).collect()
+        names
+            .filter_map(|name| segment.vector(name, row).map(|vector| (name.clone(), vector.into())))
+            .collect()
     }
 
     /// The stored vector of a point (for cosine: of unit length); `None` when the point or its vector is not there.

@@ -3,7 +3,8 @@
 //! The reader checks every length against the bytes that are left before anything is allocated for it, so the
 //! memory a hostile input can take is bounded by the input's own size.
 
-use dvse_types::{InvalidStreamName, ParsePathError};
+use dvse_storage::GatherBuf;
+use dvse_types::{InvalidStreamName, ParsePathError, Vector};
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -88,38 +89,40 @@ pub enum DecodeError {
     },
 }
 
-/// Collects fields.
+/// Collects fields. Vectors stay where they are, unless they are short.
 #[derive(Debug, Default)]
 pub(crate) struct FieldWriter {
-    bytes: Vec<u8>,
+    bytes: GatherBuf,
 }
 
 impl FieldWriter {
-    /// In memory that was used before; what it held is gone.
-    pub(crate) fn reusing(mut bytes: Vec<u8>, capacity: usize) -> FieldWriter {
-        bytes.clear();
-        bytes.reserve(capacity);
+    /// Behind what a buffer holds.
+    pub(crate) fn behind(bytes: GatherBuf) -> FieldWriter {
         FieldWriter { bytes }
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_gathered(self) -> GatherBuf {
         self.bytes
     }
 
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into_vec()
+    }
+
     pub(crate) fn u8(&mut self, value: u8) {
-        self.bytes.push(value);
+        self.bytes.copy(&[value]);
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
-        self.bytes.extend_from_slice(&value.to_le_bytes());
+        self.bytes.copy(&value.to_le_bytes());
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
-        self.bytes.extend_from_slice(&value.to_le_bytes());
+        self.bytes.copy(&value.to_le_bytes());
     }
 
     pub(crate) fn u128(&mut self, value: u128) {
-        self.bytes.extend_from_slice(&value.to_le_bytes());
+        self.bytes.copy(&value.to_le_bytes());
     }
 
     /// A count of things that follow. Batches are bounded far below 2³² by the log's record size.
@@ -129,7 +132,7 @@ impl FieldWriter {
 
     pub(crate) fn bytes(&mut self, value: &[u8]) {
         self.count(value.len());
-        self.bytes.extend_from_slice(value);
+        self.bytes.copy(value);
     }
 
     pub(crate) fn str(&mut self, value: &str) {
@@ -137,18 +140,20 @@ impl FieldWriter {
     }
 
     /// A dimension and as many floats.
-    pub(crate) fn vector(&mut self, value: &[f32]) {
+    pub(crate) fn vector(&mut self, value: &Vector) {
         self.count(value.len());
-        self.bytes.extend_from_slice(bytemuck::cast_slice(value));
+        self.bytes.share(value.le_bytes());
     }
 
     /// Lets `write` append bytes and puts their number in front.
     pub(crate) fn measured(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let at = self.bytes.len();
-        self.u32(0);
-        write(&mut self.bytes);
-        let len = u32::try_from(self.bytes.len() - at - 4).unwrap_or(u32::MAX);
-        self.bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        self.bytes.copy_with(|bytes| {
+            let at = bytes.len();
+            bytes.extend_from_slice(&[0; 4]);
+            write(bytes);
+            let len = u32::try_from(bytes.len() - at - 4).unwrap_or(u32::MAX);
+            bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        });
     }
 }
 
@@ -223,12 +228,12 @@ impl<'a> FieldReader<'a> {
         std::str::from_utf8(self.bytes(what)?).map_err(|_| DecodeError::Utf8 { what, offset })
     }
 
-    pub(crate) fn vector(&mut self) -> Result<Vec<f32>, DecodeError> {
+    pub(crate) fn vector(&mut self) -> Result<Vector, DecodeError> {
         let dim = self.u32("a vector's dimension")?;
         let bytes = self.take(u64::from(dim) * 4, "a vector")?;
         let mut vector = vec![0.0_f32; dim as usize];
         bytemuck::cast_slice_mut(&mut vector).copy_from_slice(bytes);
-        Ok(vector)
+        Ok(vector.into())
     }
 
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {

@@ -1,10 +1,11 @@
 //! What is published about a change that is committed; `docs/format/vector-indexed.proto` is its schema.
 //!
-//! Written by hand: twelve fields of three wire types need no generator, and the vector is copied once.
+//! Written by hand: twelve fields of three wire types need no generator, and the vector is not copied.
 
+use dvse_storage::GatherBuf;
 use thiserror::Error;
 
-use dvse_types::Position;
+use dvse_types::{Position, Vector};
 
 /// A record of `vector-indexed`. Its identity is (collection, log position, ordinal): after a crash an event may be there twice.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -12,7 +13,7 @@ pub struct IndexedEvent {
     /// The id of the point, as text. Field 1.
     pub vector_id: String,
     /// Its vector; empty if it was deleted. Field 2.
-    pub embedding: Vec<f32>,
+    pub embedding: Vector,
     /// The shard that holds it. Field 3.
     pub shard_id: u32,
     /// When the commit was learned of, in milliseconds since 1970. Field 4.
@@ -68,26 +69,38 @@ impl IndexedEvent {
     /// Returns the event as Protobuf, fields in order and those of the default left out.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 * self.embedding.len() + self.payload.len() + 256);
-        put_bytes(&mut out, 1, self.vector_id.as_bytes());
+        self.gather().into_vec()
+    }
+
+    /// As [`encode`](IndexedEvent::encode), without copying the vector unless it is short.
+    #[must_use]
+    pub fn gather(&self) -> GatherBuf {
+        let mut out = GatherBuf::new();
+        out.reserve(self.payload.len() + 256);
+        out.copy_with(|out| put_bytes(out, 1, self.vector_id.as_bytes()));
         if !self.embedding.is_empty() {
-            put_varint(&mut out, (2 << 3) | BYTES);
-            put_varint(&mut out, 4 * self.embedding.len() as u64);
-            for value in &self.embedding {
-                out.extend_from_slice(&value.to_le_bytes());
-            }
+            let floats = self.embedding.le_bytes();
+            out.copy_with(|out| {
+                put_varint(out, (2 << 3) | BYTES);
+                put_varint(out, floats.len() as u64);
+            });
+            out.share(floats);
         }
-        put_number(&mut out, 3, u64::from(self.shard_id));
-        put_number(&mut out, 4, self.commit_ts);
-        put_bytes(&mut out, 5, self.collection.as_bytes());
-        put_number(&mut out, 6, u64::from(self.operation == Operation::Delete));
-        put_bytes(&mut out, 7, &self.payload);
-        put_number(&mut out, 8, self.log_position);
-        put_bytes(&mut out, 9, self.source_stream.as_bytes());
-        put_number(&mut out, 10, u64::from(self.source_partition));
-        put_bytes(&mut out, 11, self.source_position.as_bytes());
-        put_number(&mut out, 12, u64::from(self.ordinal));
+        out.copy_with(|out| self.put_rest(out));
         out
+    }
+
+    fn put_rest(&self, out: &mut Vec<u8>) {
+        put_number(out, 3, u64::from(self.shard_id));
+        put_number(out, 4, self.commit_ts);
+        put_bytes(out, 5, self.collection.as_bytes());
+        put_number(out, 6, u64::from(self.operation == Operation::Delete));
+        put_bytes(out, 7, &self.payload);
+        put_number(out, 8, self.log_position);
+        put_bytes(out, 9, self.source_stream.as_bytes());
+        put_number(out, 10, u64::from(self.source_partition));
+        put_bytes(out, 11, self.source_position.as_bytes());
+        put_number(out, 12, u64::from(self.ordinal));
     }
 
     /// Reads an event. Fields it does not know are passed over.
@@ -96,13 +109,14 @@ impl IndexedEvent {
     /// Where the bytes stop being one.
     pub fn decode(bytes: &[u8]) -> Result<IndexedEvent, InvalidEvent> {
         let mut event = IndexedEvent::default();
+        let mut embedding = Vec::new();
         let mut reader = Reader { bytes, at: 0 };
         while reader.at < bytes.len() {
             let tag = reader.varint()?;
             match (tag >> 3, tag & 7) {
                 (1, BYTES) => event.vector_id = reader.text()?,
-                (2, BYTES) => reader.floats(&mut event.embedding)?,
-                (2, FIXED32) => event.embedding.push(f32::from_le_bytes(reader.array()?)),
+                (2, BYTES) => reader.floats(&mut embedding)?,
+                (2, FIXED32) => embedding.push(f32::from_le_bytes(reader.array()?)),
                 (3, VARINT) => event.shard_id = reader.u32()?,
                 (4, VARINT) => event.commit_ts = reader.varint()?,
                 (5, BYTES) => event.collection = reader.text()?,
@@ -127,6 +141,7 @@ impl IndexedEvent {
                 _ => return Err(reader.wrong("a wire type that is not known")),
             }
         }
+        event.embedding = embedding.into();
         Ok(event)
     }
 }
@@ -222,7 +237,7 @@ mod tests {
     fn sample() -> IndexedEvent {
         IndexedEvent {
             vector_id: "7".to_owned(),
-            embedding: vec![1.0, -2.5],
+            embedding: [1.0, -2.5].into(),
             shard_id: 0,
             commit_ts: 300,
             collection: "c".to_owned(),
@@ -247,9 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn a_long_vector_stays_where_it_is() {
+        let event = IndexedEvent { embedding: (0..300_u16).map(f32::from).collect(), ..sample() };
+        let gathered = event.gather();
+        assert_eq!(gathered.slices().nth(1).unwrap().as_ptr(), event.embedding.as_ptr().cast());
+        assert_eq!(gathered.into_vec(), event.encode());
+        assert_eq!(IndexedEvent::decode(&event.encode()), Ok(event));
+    }
+
+    #[test]
     fn events_come_back_and_unknown_fields_are_passed_over() {
         let deleted =
-            IndexedEvent { operation: Operation::Delete, embedding: vec![], payload: vec![], ..sample() };
+            IndexedEvent { operation: Operation::Delete, embedding: [].into(), payload: vec![], ..sample() };
         for event in [sample(), deleted, IndexedEvent::default()] {
             let mut bytes = event.encode();
             assert_eq!(IndexedEvent::decode(&bytes), Ok(event.clone()));

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
-use dvse_storage::{CheckedFileError, DirectoryError, WalError};
+use dvse_storage::{CheckedFileError, DirectoryError, GatherBuf, WalError};
 use thiserror::Error;
 
 use crate::topic::{TopicName, TopicSpec};
@@ -164,6 +164,20 @@ pub trait Producer: fmt::Debug + Send {
         payload: &'a [u8],
         wait: Duration,
     ) -> Pending<'a, Result<(), LogError>>;
+
+    /// As [`append`](Producer::append), without copying what the payload does not, where the log can: it refers to those parts until
+    /// they are durable.
+    ///
+    /// # Errors
+    /// Those of [`append`](Producer::append).
+    fn append_gathered<'a>(
+        &'a mut self,
+        key: &'a [u8],
+        payload: GatherBuf,
+        wait: Duration,
+    ) -> Pending<'a, Result<(), LogError>> {
+        Box::pin(async move { self.append(key, &payload.into_vec(), wait).await })
+    }
 
     /// Returns once all that was appended is durable.
     ///

@@ -1,6 +1,6 @@
 //! What the pipeline needs of a collection and of a model.
 
-use dvse_types::{PointId, Position, SourceMark, SourceState, StreamName};
+use dvse_types::{PointId, Position, SourceMark, SourceState, StreamName, Vector};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -51,7 +51,7 @@ pub enum Change {
         /// Its id.
         id: PointId,
         /// Its vector.
-        vector: Vec<f32>,
+        vector: Vector,
         /// Its payload.
         payload: Map<String, Value>,
     },
@@ -112,7 +112,7 @@ pub trait Embedder: Send {
     ///
     /// # Errors
     /// See [`EmbedFailure`].
-    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedFailure>;
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vector>, EmbedFailure>;
 }
 
 /// Why there are no vectors.

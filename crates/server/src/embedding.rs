@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dvse_embed::{EmbedError, Embedder, ModelIdentity, StaticEmbedder};
+use dvse_types::Vector;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -48,14 +49,14 @@ pub struct Wanted(pub HashMap<usize, Vec<(usize, String)>>);
 
 /// Vectors that were made for a request, by the number of the model and the text.
 #[derive(Debug, Default)]
-pub struct Made(HashMap<(usize, String), Vec<f32>>);
+pub struct Made(HashMap<(usize, String), Vector>);
 
 impl Made {
     /// The vector of a text.
     #[must_use]
-    pub fn get(&self, model: usize, text: &str) -> Option<&[f32]> {
+    pub fn get(&self, model: usize, text: &str) -> Option<&Vector> {
         // The map is small and its key owned: looking it up costs a copy of the text, which a model's call dwarfs.
-        self.0.get(&(model, text.to_owned())).map(Vec::as_slice)
+        self.0.get(&(model, text.to_owned()))
     }
 }
 
@@ -140,15 +141,14 @@ impl Embedding {
                 outcome.map(|rows| (texts, rows))
             });
             let (texts, rows) = job.await.map_err(|_| RestError::Panicked)??;
-            let vectors = rows.chunks_exact(model.embedder.model().dim.max(1)).map(<[f32]>::to_vec);
-            made.0.extend(texts.into_iter().map(|(_, text)| (number, text)).zip(vectors));
+            made.0.extend(texts.into_iter().map(|(_, text)| (number, text)).zip(rows));
         }
         Ok(made)
     }
 }
 
 /// Embeds texts with their places; an error names the place in the request.
-pub fn embed(embedder: &dyn Embedder, texts: &[(usize, String)]) -> Result<Vec<f32>, EmbedError> {
+pub fn embed(embedder: &dyn Embedder, texts: &[(usize, String)]) -> Result<Vec<Vector>, EmbedError> {
     let plain: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
     embedder.embed(&plain).map_err(|error| {
         let place = error.text().and_then(|index| texts.get(index)).map(|(place, _)| *place);

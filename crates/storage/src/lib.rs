@@ -9,6 +9,7 @@
 //! - [`Directory`] is the only way to the disk. [`FsDirectory`] is the real one, [`MemDirectory`] lives in memory, and
 //!   [`FaultyDirectory`] is a disk that stops, forgets, tears and fills up when told to.
 //! - [`Bytes`] is a read-only file (or a part of one), mapped or in memory, cheap to clone.
+//! - [`GatherBuf`] is bytes that are written together and lie in many places.
 //! - [`Wal`] is the write-ahead log with group commit; see `docs/format/wal.md`. [`WalFollower`] reads one that another
 //!   process writes.
 //! - [`SegmentWriter`] and [`SegmentReader`] are immutable files of named sections; see `docs/format/segment.md`.
@@ -42,6 +43,7 @@ mod checked_file;
 mod codec;
 mod directory;
 mod error;
+mod gather;
 mod manifest;
 mod mmap;
 mod segment;
@@ -56,6 +58,7 @@ pub use directory::{
     PacedDirectory, WritePace,
 };
 pub use error::{FormatError, StorageErrorKind};
+pub use gather::GatherBuf;
 pub use manifest::{ManifestError, ManifestStore, Published};
 pub use segment::{Alignment, SectionTag, SegmentDamage, SegmentError, SegmentReader, SegmentWriter};
 pub use wal::{

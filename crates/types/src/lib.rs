@@ -45,4 +45,4 @@ pub use source::{
     InvalidStreamName, ParsePositionError, Position, SOURCES_MAX, STREAM_NAME_BYTES_MAX, SourceMark,
     SourceState, StreamName,
 };
-pub use vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX, NamedVectors, VectorName};
+pub use vector::{DIM_MAX, InvalidVector, NORM_SQUARED_MAX, NamedVectors, SharedBytes, Vector, VectorName};

@@ -25,7 +25,8 @@ class TorchScriptEmbedder:
         ids, mask = self.tokenizer(texts)
         with torch.inference_mode():
             rows = self.module(torch.from_numpy(ids), torch.from_numpy(mask))
-            # No copy where it is contiguous already: the array shares the tensor's memory.
+            # No copy where it is contiguous already: the array shares the tensor's memory. DVSE copies it, once, as a module may
+            # keep what it returned.
             return rows.contiguous().numpy()
 
 

@@ -148,7 +148,7 @@ impl Recipe<'_> {
 
 /// The point of a row.
 pub fn point(number: usize, vector: &[f32], payload: Payload) -> Point {
-    let vectors = BTreeMap::from([(VectorName::new(), vector.to_vec())]);
+    let vectors = BTreeMap::from([(VectorName::new(), vector.into())]);
     Point { id: PointId::Num(number as u64), vectors, payload }
 }
 

@@ -1,7 +1,7 @@
 //! The sample questions and their answers.
 
+use dvse_embed::StaticEmbedder;
 use dvse_embed::wordnet::SAMPLE_QUESTIONS;
-use dvse_embed::{Embedder as _, StaticEmbedder};
 use dvse_engine::EmbeddedCollection;
 use dvse_types::{Hit, PayloadSelector, Projection, SearchParams, SearchRequest, VectorName, VectorSelector};
 
@@ -37,7 +37,7 @@ pub fn answer_samples(
 ) -> Result<()> {
     let mut table = Table::new(["question", "nearest meanings"]);
     for (question, _) in SAMPLE_QUESTIONS.iter().take(SHOWN) {
-        let query = embedder.embed(&[question])?;
+        let query = embedder.embed_parallel(&[question], 1)?;
         let view = collection.view();
         let hits = view.search(&request(query, ANSWERS, SearchParams::default()))?.hits;
         let ids: Vec<_> = hits.iter().map(|hit: &Hit| hit.id).collect();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use dvse_embed::wordnet::Gloss;
 use dvse_embed::{Embedder as _, StaticEmbedder};
 use dvse_engine::{Database, EmbeddedCollection};
-use dvse_types::{CollectionSchema, FieldKind, Metric, NamedVectors, Payload, Point, PointId, VectorName};
+use dvse_types::{
+    CollectionSchema, FieldKind, Metric, NamedVectors, Payload, Point, PointId, Vector, VectorName,
+};
 use serde_json::json;
 
 use super::COLLECTION;
@@ -42,8 +44,8 @@ fn schema(embedder: &StaticEmbedder) -> Result<CollectionSchema> {
 }
 
 /// The point of a meaning.
-pub fn point_of(gloss: &Gloss, vector: &[f32]) -> Point {
-    let vectors: NamedVectors = BTreeMap::from([(VectorName::new(), vector.to_vec())]);
+pub fn point_of(gloss: &Gloss, vector: Vector) -> Point {
+    let vectors: NamedVectors = BTreeMap::from([(VectorName::new(), vector)]);
     Point { id: PointId::Num(u64::from(gloss.id)), vectors, payload: payload_of(gloss) }
 }
 

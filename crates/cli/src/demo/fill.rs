@@ -82,6 +82,5 @@ pub fn fill(
 fn embed(embedder: &StaticEmbedder, glosses: &[Gloss]) -> Result<Vec<Point>> {
     let texts: Vec<&str> = glosses.iter().map(Gloss::text).collect();
     let vectors = embedder.embed(&texts)?;
-    let rows = vectors.chunks_exact(embedder.model().dim);
-    Ok(glosses.iter().zip(rows).map(|(gloss, row)| point_of(gloss, row)).collect())
+    Ok(glosses.iter().zip(vectors).map(|(gloss, vector)| point_of(gloss, vector)).collect())
 }

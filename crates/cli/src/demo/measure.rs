@@ -104,5 +104,5 @@ fn queries(embedder: &StaticEmbedder) -> Result<Vec<Vec<f32>>> {
         return Err(Failure::new("the dictionary has no example sentences"));
     }
     let vectors = embedder.embed(&chosen)?;
-    Ok(vectors.chunks_exact(embedder.model().dim).map(<[f32]>::to_vec).collect())
+    Ok(vectors.iter().map(|vector| vector.to_vec()).collect())
 }

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn changes_keep_their_order() {
         let upsert =
-            |id| Change::Upsert { id: PointId::Num(id), vector: vec![1.0], payload: Default::default() };
+            |id| Change::Upsert { id: PointId::Num(id), vector: [1.0].into(), payload: Default::default() };
         let delete = |id| Change::Delete { id: PointId::Num(id) };
         let ops = ops_of(vec![upsert(1), upsert(2), delete(1), delete(2), upsert(1)]);
         let shape: Vec<_> = ops

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dvse_embed::{EmbedError, Embedder, ModelError};
 use dvse_embed_python::PythonOptions;
+use dvse_types::Vector;
 
 use crate::models::Module;
 
@@ -17,10 +18,10 @@ fn load(module: &Module) -> dvse_embed_python::PythonEmbedder {
 }
 
 /// Calls until the model answers.
-fn answer(model: &impl Embedder, text: &str) -> Vec<f32> {
+fn answer(model: &impl Embedder, text: &str) -> Vector {
     for _ in 0..1000 {
         match model.embed(&[text]) {
-            Ok(rows) => return rows,
+            Ok(rows) => return rows[0].clone(),
             Err(EmbedError::Model(ModelError::Late { .. } | ModelError::Busy { .. })) => {}
             Err(error) => panic!("{error}"),
         }

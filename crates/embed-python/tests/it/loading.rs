@@ -146,5 +146,5 @@ fn attributes_of_objects_are_models_too() {
                   return numpy.ones((len(texts), 5), dtype='float32')\nmodel = Model()\n";
     let module = Module::new("nested", source);
     let model = module.load_with("model.encode", module.options()).unwrap();
-    assert_eq!(model.embed(&["a", "b"]).unwrap(), vec![1.0; 10]);
+    assert_eq!(model.embed(&["a", "b"]).unwrap(), vec![[1.0; 5]; 2]);
 }

@@ -6,4 +6,7 @@
 mod deadlines;
 mod loading;
 mod models;
+mod no_copies;
+mod ownership;
+mod recording;
 mod results;

@@ -24,7 +24,7 @@ fn sample_questions_find_their_word_among_the_first_three() {
         assert!(!texts.contains(question), "{question:?} is the wording of a definition");
         let query = embedder.embed(&[question]).unwrap();
         let found: Vec<&[String]> =
-            nearest(&query, &vectors, 3).into_iter().map(|id| glosses[id].lemmas.as_slice()).collect();
+            nearest(&query[0], &vectors, 3).into_iter().map(|id| glosses[id].lemmas.as_slice()).collect();
         assert!(
             found.iter().any(|lemmas| lemmas.iter().any(|l| l == expected)),
             "{question:?} gave {found:?}"

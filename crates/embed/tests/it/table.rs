@@ -70,7 +70,7 @@ fn refusal(table: &TableFile) -> String {
 fn a_table_of_ones_own_embeds() {
     let embedder = open(TableFile::small().bytes()).unwrap();
     assert_eq!(embedder.tokens("ab b"), [260, 256, 258]);
-    assert_eq!(embedder.embed(&["ab"]).unwrap(), [0.6, 0.8]);
+    assert_eq!(embedder.embed(&["ab"]).unwrap(), [[0.6, 0.8]]);
     assert_eq!(embedder.model().to_string(), "tiny@1");
     assert_eq!(embedder.model().hash, "ab".repeat(32));
 }

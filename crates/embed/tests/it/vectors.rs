@@ -19,7 +19,7 @@ fn vectors_agree_with_the_reference_package() {
     let dim = embedder.model().dim;
     assert_eq!(REFERENCE.len(), texts.len() * dim);
     let mut lowest = 1.0_f32;
-    for (i, (vector, reference)) in vectors.chunks(dim).zip(REFERENCE.chunks(dim)).enumerate() {
+    for (i, (vector, reference)) in vectors.iter().zip(REFERENCE.chunks(dim)).enumerate() {
         let reference: Vec<f32> = reference.iter().map(|byte| f32::from(byte.cast_signed())).collect();
         let cosine = cosine(vector, &reference);
         assert!(cosine >= 0.999, "{:?}: cosine {cosine}", texts[i]);
@@ -36,7 +36,8 @@ fn vectors_have_unit_length() {
     let embedder = StaticEmbedder::bundled().unwrap();
     let long = "word ".repeat(100_000);
     let vectors = embedder.embed(&["canoe", "a b c", "\u{1f6f6}", "<unk>", "\u{7}", &long]).unwrap();
-    for vector in vectors.chunks(embedder.model().dim) {
+    for vector in vectors {
+        assert_eq!(vector.len(), embedder.model().dim);
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
         assert!((length - 1.0).abs() < 1e-5, "length {length}");
     }
@@ -45,10 +46,9 @@ fn vectors_have_unit_length() {
 #[test]
 fn related_words_are_closer_than_unrelated_ones() {
     let embedder = StaticEmbedder::bundled().unwrap();
-    let vectors = embedder.embed(&["cat", "kitten", "stock market"]).unwrap();
-    let rows: Vec<&[f32]> = vectors.chunks(embedder.model().dim).collect();
-    assert!(cosine(rows[0], rows[1]) > 0.5);
-    assert!(cosine(rows[0], rows[2]) < 0.1);
+    let rows = embedder.embed(&["cat", "kitten", "stock market"]).unwrap();
+    assert!(cosine(&rows[0], &rows[1]) > 0.5);
+    assert!(cosine(&rows[0], &rows[2]) < 0.1);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn empty_texts_are_an_error_with_their_position() {
         let error = embedder.embed(&["canoe", empty, ""]).unwrap_err();
         assert_eq!(error, EmbedError::EmptyText { index: 1 }, "text {empty:?}");
     }
-    assert_eq!(embedder.embed(&[]).unwrap(), Vec::<f32>::new());
+    assert!(embedder.embed(&[]).unwrap().is_empty());
 }
 
 #[test]
@@ -68,7 +68,8 @@ fn the_number_of_threads_changes_neither_vectors_nor_errors() {
     let mut texts: Vec<&str> = glosses.iter().map(|gloss| gloss.text()).collect();
     let expected = embedder.embed(&texts).unwrap();
     for threads in [0, 1, 2, 3, 7, 100, 101, 1_000] {
-        assert_eq!(embedder.embed_parallel(&texts, threads).unwrap(), expected, "{threads} threads");
+        let rows = embedder.embed_parallel(&texts, threads).unwrap();
+        assert!(rows.chunks(embedder.model().dim).eq(expected.iter().map(|row| &**row)), "{threads} threads");
     }
     texts[60] = "";
     texts[99] = "";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dvse_storage::{Wal, WalError};
+use dvse_storage::{GatherBuf, Wal, WalError};
 use dvse_types::{SeqNo, WriteBatch};
 
 use super::queue::{Pending, Slot};
@@ -56,7 +56,7 @@ impl EmbeddedCollection {
         self.check_writable()?;
         validate(&batch, &self.schema())?;
         self.wait_for_room()?;
-        let body = op_codec::encode_into(&batch, self.bodies.take());
+        let body = op_codec::encode_behind(&batch, self.bodies.take());
         let wal = self.wal.read();
         let Some(wal) = wal.as_ref() else { return Err(WriteError::Closed { name: self.name.clone() }) };
         let enqueued = self.enqueue(wal, batch, &body, durability);
@@ -82,7 +82,7 @@ impl EmbeddedCollection {
         &self,
         wal: &Wal,
         batch: WriteBatch,
-        body: &[u8],
+        body: &GatherBuf,
         durability: Durability,
     ) -> Result<Result<Logged, Refusal>, WriteError> {
         let mut queue = self.queue.lock();
@@ -91,7 +91,7 @@ impl EmbeddedCollection {
             Ok(sources) => sources,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        wal.append(STREAM, seq, &[body]).map_err(|error| self.log_failed(error))?;
+        wal.append_gathered(STREAM, seq, body).map_err(|error| self.log_failed(error))?;
         queue.next = seq.next();
         queue.sources = sources.clone();
         let slot = Arc::new(Slot::default());

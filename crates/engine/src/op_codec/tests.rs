@@ -1,6 +1,6 @@
 use super::index::encode_hnsw;
 use super::*;
-use dvse_types::{HnswSpec, IvfPqSpec, Position, Quantization, Rerank, SourceMark, StreamName};
+use dvse_types::{HnswSpec, IvfPqSpec, Position, Quantization, Rerank, SourceMark, StreamName, Vector};
 use serde_json::json;
 
 fn payload(value: serde_json::Value) -> Payload {
@@ -13,8 +13,8 @@ fn path(text: &str) -> PayloadPath {
 
 /// A batch with every operation, condition and test.
 fn everything() -> WriteBatch {
-    let named = NamedVectors::from([("a".to_owned(), vec![1.0, -0.5]), ("b".to_owned(), vec![])]);
-    let unnamed = NamedVectors::from([(String::new(), vec![f32::MIN_POSITIVE, 2.0, 3.0])]);
+    let named = NamedVectors::from([("a".to_owned(), [1.0, -0.5].into()), ("b".to_owned(), [].into())]);
+    let unnamed = NamedVectors::from([(String::new(), [f32::MIN_POSITIVE, 2.0, 3.0].into())]);
     let range = Range { gt: Some(1.5), gte: None, lt: Some(-0.0), lte: None };
     let tests = [
         FieldTest::Match(MatchValue::Keyword("ö".to_owned())),
@@ -119,7 +119,7 @@ fn a_batch_comes_back() {
 
 #[test]
 fn an_unnamed_vector_is_id_dimension_and_floats() {
-    let vectors = NamedVectors::from([(String::new(), vec![1.0])]);
+    let vectors = NamedVectors::from([(String::new(), [1.0].into())]);
     let point = Point { id: PointId::Num(0x0102), vectors, payload: Payload::new() };
     let bytes = encode(&WriteBatch::new(vec![WriteOp::Upsert(vec![point])]));
     let expect = [
@@ -128,6 +128,51 @@ fn an_unnamed_vector_is_id_dimension_and_floats() {
         &[0, 0, 0, 0],
     ];
     assert_eq!(bytes, expect.concat());
+}
+
+/// The bytes of a record do not tell which vectors were copied into it.
+#[test]
+fn a_vector_that_stays_where_it_is_is_written_like_one_that_is_copied() {
+    let vector = |dim: u16| Vector::from_iter((0..dim).map(|at| f32::from(at) - 1.5));
+    let (long, longer) = (vector(256), vector(768));
+    let bytes_of = |vector: &Vector| {
+        let floats = vector.iter().flat_map(|value| value.to_le_bytes());
+        [&(vector.len() as u32).to_le_bytes()[..], &floats.collect::<Vec<_>>()].concat()
+    };
+    let named = [("x", vector(1)), ("y", longer.clone()), ("z", vector(255))];
+    let point = |id, vectors, payload| Point { id: PointId::Num(id), vectors, payload };
+    let batch = WriteBatch::new(vec![
+        WriteOp::Upsert(vec![
+            point(1, NamedVectors::from([(String::new(), long.clone())]), payload(json!({"k": 1}))),
+            point(2, named.clone().map(|(name, vector)| (name.to_owned(), vector)).into(), Payload::new()),
+        ]),
+        WriteOp::UpdateVectors(vec![PointVectors {
+            id: PointId::Uuid(3),
+            vectors: NamedVectors::from([(String::new(), longer.slice(0..512))]),
+        }]),
+    ]);
+    let mut expect = vec![1, 2, 0, 0, 0, tag::UPSERT, 2, 0, 0, 0];
+    expect.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    expect.extend_from_slice(&bytes_of(&long));
+    expect.extend_from_slice(b"\x07\0\0\0{\"k\":1}");
+    expect.extend_from_slice(&[tag::NAMED_VECTORS, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0]);
+    for (name, vector) in &named {
+        expect.extend_from_slice(&[1, 0, 0, 0, name.as_bytes()[0]]);
+        expect.extend_from_slice(&bytes_of(vector));
+    }
+    expect.extend_from_slice(&[0, 0, 0, 0, tag::UPDATE_VECTORS, 1, 0, 0, 0, tag::ID_UUID, 3]);
+    expect.extend_from_slice(&[0; 15]);
+    expect.extend_from_slice(&bytes_of(&longer.slice(0..512)));
+    assert_eq!(encode(&batch), expect);
+    assert_eq!(decode(&expect), Ok(batch.clone()));
+
+    let mut before = GatherBuf::new();
+    before.copy(b"before");
+    let gathered = encode_behind(&batch, before);
+    let places: Vec<*const u8> = gathered.slices().map(<[u8]>::as_ptr).collect();
+    let [long, longer] = [long, longer].map(|vector| vector.as_ptr().cast::<u8>());
+    assert_eq!([places[1], places[3], places[5]], [long, longer, longer]);
+    assert_eq!(gathered.into_vec(), [b"before", &expect[..]].concat());
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn an_exact_search_of_a_sealed_segment_leaves_out_rows_by_their_length() {
         schema.vectors.values_mut().for_each(|params| params.index = IndexSpec::Flat);
         let collection = EmbeddedCollection::create_in(&mem(), "c", schema, manual(10_000)).unwrap();
         let points = vectors.iter().zip(0..).map(|(vector, id)| Point {
-            vectors: vector.iter().map(|vector| (String::new(), vector.clone())).collect(),
+            vectors: vector.iter().map(|vector| (String::new(), vector.clone().into())).collect(),
             ..point(id, &[], json!({}))
         });
         write(&collection, vec![WriteOp::Upsert(points.collect())]);

@@ -33,8 +33,8 @@ fn files() -> Vec<(Option<&'static str>, String, Vec<u8>)> {
     for id in 0..12_u64 {
         let mut point = point(id, &[id as f32, 1.0], json!({"k": format!("w{}", id % 3), "n": id}));
         if id % 2 == 0 {
-            point.vectors.insert("b".to_owned(), vec![1.0, id as f32, 0.5]);
-            point.vectors.insert("v".to_owned(), vec![0.5, 1.0, id as f32]);
+            point.vectors.insert("b".to_owned(), [1.0, id as f32, 0.5].into());
+            point.vectors.insert("v".to_owned(), [0.5, 1.0, id as f32].into());
         }
         if id % 4 == 3 {
             point.id = PointId::Uuid(id.into());

@@ -40,7 +40,7 @@ impl Oracle {
     }
 
     fn stored_all(&self, vectors: &NamedVectors) -> NamedVectors {
-        vectors.iter().map(|(name, vector)| (name.clone(), self.stored(name, vector))).collect()
+        vectors.iter().map(|(name, vector)| (name.clone(), self.stored(name, vector).into())).collect()
     }
 
     /// Carries out a batch that gets this place in the log if it takes effect.

@@ -45,7 +45,7 @@ pub fn payload(value: Value) -> Payload {
 }
 
 pub fn point(id: u64, vector: &[f32], value: Value) -> Point {
-    let vectors = NamedVectors::from([(String::new(), vector.to_vec())]);
+    let vectors = NamedVectors::from([(String::new(), vector.into())]);
     Point { id: PointId::Num(id), vectors, payload: payload(value) }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dvse_storage::{LockGuard, RecoveryMode, Wal, WalOptions};
+use dvse_storage::{GatherBuf, LockGuard, RecoveryMode, Wal, WalError, WalOptions};
 use dvse_types::SeqNo;
 
 use super::record::{HEADER_BYTES, Header, decode};
@@ -134,11 +134,46 @@ impl EmbeddedProducer {
         Ok(fits(self.backlog_bytes()))
     }
 
-    fn append_now(&mut self, key: &[u8], payload: &[u8], bytes: u64) -> Result<(), LogError> {
+    /// Waits until a record may be appended, and returns its bytes.
+    async fn wait_for_room(
+        &mut self,
+        key: &[u8],
+        payload_bytes: usize,
+        wait: Duration,
+    ) -> Result<u64, LogError> {
+        let bytes = (HEADER_BYTES + key.len() + payload_bytes) as u64;
+        if bytes > u64::from(WalOptions::default().record_bytes_max) {
+            return Err(too_large(bytes));
+        }
+        let mut waited = Duration::ZERO;
+        while !self.has_room(bytes)? {
+            // What is appended so far has to be readable, or nobody could ever catch up.
+            self.flush_now()?;
+            if waited >= wait {
+                return Err(LogError::Held {
+                    topic: self.partition.topic.clone(),
+                    partition: self.partition.number,
+                    backlog_bytes: self.backlog_bytes(),
+                    bytes_max: self.spec.backlog_bytes_max.unwrap_or_default(),
+                });
+            }
+            let pause = HELD_PAUSE.min(wait - waited);
+            tokio::time::sleep(pause).await;
+            waited += pause;
+        }
+        Ok(bytes)
+    }
+
+    /// Appends a record of so many bytes, for which there is room; `append` gives it to the log behind its header.
+    fn append_now(
+        &mut self,
+        key: &[u8],
+        bytes: u64,
+        append: impl FnOnce(&Wal, SeqNo, &[u8]) -> Result<(), WalError>,
+    ) -> Result<(), LogError> {
         let key_bytes = u32::try_from(key.len()).map_err(|_| too_large(bytes))?;
         let header = Header { key_bytes, appended_ms: (self.clock.0)(), end_bytes: self.end_bytes + bytes };
-        let seq = self.wal.last().next();
-        let appended = self.wal.append(STREAM, seq, &[&header.encode(), key, payload]);
+        let appended = append(&self.wal, self.wal.last().next(), &header.encode());
         appended.map_err(|error| self.partition.records(error))?;
         self.end_bytes += bytes;
         Ok(())
@@ -184,27 +219,27 @@ impl Producer for EmbeddedProducer {
         wait: Duration,
     ) -> Pending<'a, Result<(), LogError>> {
         Box::pin(async move {
-            let bytes = (HEADER_BYTES + key.len() + payload.len()) as u64;
-            if bytes > u64::from(WalOptions::default().record_bytes_max) {
-                return Err(too_large(bytes));
-            }
-            let mut waited = Duration::ZERO;
-            while !self.has_room(bytes)? {
-                // What is appended so far has to be readable, or nobody could ever catch up.
-                self.flush_now()?;
-                if waited >= wait {
-                    return Err(LogError::Held {
-                        topic: self.partition.topic.clone(),
-                        partition: self.partition.number,
-                        backlog_bytes: self.backlog_bytes(),
-                        bytes_max: self.spec.backlog_bytes_max.unwrap_or_default(),
-                    });
-                }
-                let pause = HELD_PAUSE.min(wait - waited);
-                tokio::time::sleep(pause).await;
-                waited += pause;
-            }
-            self.append_now(key, payload, bytes)
+            let bytes = self.wait_for_room(key, payload.len(), wait).await?;
+            self.append_now(key, bytes, |wal, seq, header| wal.append(STREAM, seq, &[header, key, payload]))
+        })
+    }
+
+    fn append_gathered<'a>(
+        &'a mut self,
+        key: &'a [u8],
+        payload: GatherBuf,
+        wait: Duration,
+    ) -> Pending<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let bytes = self.wait_for_room(key, payload.len(), wait).await?;
+            self.append_now(key, bytes, |wal, seq, header| {
+                let mut body = GatherBuf::new();
+                body.reserve(header.len() + key.len() + payload.copied_len());
+                body.copy(header);
+                body.copy(key);
+                body.append(&payload);
+                wal.append_gathered(STREAM, seq, &body)
+            })
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dvse_types::PointId;
+use dvse_types::{PointId, Vector};
 use serde_json::{Map, Value};
 
 use crate::log::Record;
@@ -36,7 +36,7 @@ impl Item {
             Ok(RawEvent { id, change: RawChange::Delete }) => State::Ready(Change::Delete { id }),
             Ok(RawEvent { id, change: RawChange::Upsert { content, payload } }) => match content {
                 Content::Vector(vector) => match sink.objection(&vector) {
-                    None => State::Ready(Change::Upsert { id, vector, payload }),
+                    None => State::Ready(Change::Upsert { id, vector: vector.into(), payload }),
                     Some(objection) => State::Poison(Poison::Refused(objection)),
                 },
                 Content::Text(text) => State::Text { id, text, payload },
@@ -55,7 +55,7 @@ impl Item {
     }
 
     /// Gives the record its vector.
-    pub(super) fn complete(&mut self, vector: Vec<f32>) {
+    pub(super) fn complete(&mut self, vector: Vector) {
         if let State::Text { id, payload, .. } = &mut self.state {
             let (id, payload) = (*id, std::mem::take(payload));
             self.state = State::Ready(Change::Upsert { id, vector, payload });

@@ -129,7 +129,7 @@ impl Worker<'_> {
             if matches!(item.state, State::Text { .. })
                 && let Some(Some(vector)) = vectors.next()
             {
-                item.complete(vector);
+                item.complete(vector.into());
             }
         }
         // Deleted or replaced by somebody else since: what is left is to make it again.

@@ -13,7 +13,7 @@ use crate::event::{IndexedEvent, Operation};
 use crate::log::{LogError, Producer, ReadLimits, Source, TopicLog};
 use crate::raw_event::Poison;
 use crate::sink::{Change, EmbedFailure, Embedder, Sink, SinkError, Written};
-use dvse_types::{Position, SourceMark, SourceState};
+use dvse_types::{Position, SourceMark, SourceState, Vector};
 
 /// How long events and letters may wait for room; their topics have no bound unless somebody gave them one.
 const OUTPUT_WAIT: Duration = Duration::from_secs(3600);
@@ -178,7 +178,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn check_vectors(&self, vectors: &[Vec<f32>], texts: usize) -> Result<(), Halt> {
+    fn check_vectors(&self, vectors: &[Vector], texts: usize) -> Result<(), Halt> {
         let dim = self.sink.dim();
         if vectors.len() != texts {
             return Err(self.model_error(format!("{} vectors", vectors.len()), &format!("{texts}")));
@@ -341,7 +341,7 @@ impl<'a> Worker<'a> {
                 }
                 Change::Delete { .. } => event.operation = Operation::Delete,
             }
-            self.events.append(event.vector_id.as_bytes(), &event.encode(), OUTPUT_WAIT).await?;
+            self.events.append_gathered(event.vector_id.as_bytes(), event.gather(), OUTPUT_WAIT).await?;
         }
         if !changes.is_empty() {
             self.events.flush().await?;

@@ -13,7 +13,7 @@ use dvse_ingest::{
     TopicName, TopicSpec,
 };
 use dvse_storage::FaultyDirectory;
-use dvse_types::{PointId, Position};
+use dvse_types::{PointId, Position, Vector};
 use serde_json::json;
 
 use crate::conformance::run;
@@ -131,7 +131,7 @@ pub fn check_exactly_once(disk: &FaultyDirectory, sink: &Shared, context: &str) 
 }
 
 fn check_points(
-    points: &BTreeMap<PointId, (Vec<f32>, serde_json::Map<String, serde_json::Value>)>,
+    points: &BTreeMap<PointId, (Vector, serde_json::Map<String, serde_json::Value>)>,
     context: &str,
 ) {
     let mut expected: BTreeMap<PointId, usize> = BTreeMap::new();

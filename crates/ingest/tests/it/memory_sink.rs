@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dvse_ingest::pipeline::Parts;
 use dvse_ingest::{Change, EmbedFailure, Embedder, Pending, Sink, SinkError, Written};
-use dvse_types::{PointId, Position, SeqNo, SourceMark, SourceState, StreamName};
+use dvse_types::{PointId, Position, SeqNo, SourceMark, SourceState, StreamName, Vector};
 use serde_json::{Map, Value};
 
 pub const DIM: usize = 3;
@@ -24,7 +24,7 @@ pub enum Fault {
 }
 
 /// A point: vector and payload.
-pub type Held = (Vec<f32>, Map<String, Value>);
+pub type Held = (Vector, Map<String, Value>);
 
 #[derive(Debug, Default)]
 pub struct Collection {
@@ -139,7 +139,10 @@ impl Sink for Shared {
     ) -> Pending<'a, Result<Vec<Option<Vec<f32>>>, SinkError>> {
         Box::pin(async move {
             self.call(|collection| {
-                Ok(ids.iter().map(|id| collection.points.get(id).map(|(vector, _)| vector.clone())).collect())
+                Ok(ids
+                    .iter()
+                    .map(|id| collection.points.get(id).map(|(vector, _)| vector.to_vec()))
+                    .collect())
             })
         })
     }
@@ -157,14 +160,14 @@ impl Restless {
 }
 
 impl Embedder for Restless {
-    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedFailure> {
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vector>, EmbedFailure> {
         let mut calls = self.0.lock().unwrap();
         *calls += 1;
         if let Some(index) = texts.iter().position(|text| text.is_empty()) {
             return Err(EmbedFailure::Text { index, reason: "it is empty".to_owned() });
         }
         let call = *calls;
-        Ok(texts.iter().map(|text| [&Restless::of(text)[..], &[call as f32]].concat()).collect())
+        Ok(texts.iter().map(|text| [&Restless::of(text)[..], &[call as f32]].concat().into()).collect())
     }
 }
 

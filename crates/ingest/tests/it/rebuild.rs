@@ -7,14 +7,14 @@ use dvse_ingest::{
     TopicSpec,
 };
 use dvse_storage::MemDirectory;
-use dvse_types::{PointId, Position};
+use dvse_types::{PointId, Position, Vector};
 
 use crate::conformance::run;
 
 fn event(entry: u64, place: u64, id: u64) -> IndexedEvent {
     IndexedEvent {
         vector_id: id.to_string(),
-        embedding: vec![place as f32],
+        embedding: [place as f32].into(),
         commit_ts: 1_000 + entry,
         collection: "c".to_owned(),
         payload: b"{}".to_vec(),
@@ -64,7 +64,7 @@ fn each_change_of_the_collection_comes_once_and_in_order() {
     let other = IndexedEvent { collection: "d".to_owned(), ..event(3, 2, 99) };
     let deleted = IndexedEvent {
         operation: Operation::Delete,
-        embedding: Vec::new(),
+        embedding: Vector::default(),
         payload: Vec::new(),
         ..event(7, 5, 1)
     };
@@ -99,7 +99,7 @@ fn a_rebuilt_collection_goes_on_and_one_made_anew_is_another() {
         "{error}"
     );
     // By chance in an entry of the same number, with what another model made of it.
-    let chance = [event(4, 1, 1), IndexedEvent { embedding: vec![7.0], ..event(4, 1, 1) }];
+    let chance = [event(4, 1, 1), IndexedEvent { embedding: [7.0].into(), ..event(4, 1, 1) }];
     assert!(matches!(replay(&chance, 0).unwrap_err(), RebuildError::TwoHistories { .. }));
     let anew = anew.map(|event| IndexedEvent {
         commit_ts: if event.vector_id.as_str() < "7" { 10 } else { 20 },
@@ -113,7 +113,7 @@ fn what_is_no_event_is_named() {
     for (bad, says) in [
         (IndexedEvent { vector_id: "x".to_owned(), ..event(1, 1, 1) }, "field vector_id is x"),
         (IndexedEvent { payload: b"[1]".to_vec(), ..event(1, 1, 1) }, "field payload is [1]"),
-        (IndexedEvent { embedding: Vec::new(), ..event(1, 1, 1) }, "field embedding is empty"),
+        (IndexedEvent { embedding: Vector::default(), ..event(1, 1, 1) }, "field embedding is empty"),
         (IndexedEvent { source_position: "-".to_owned(), ..event(1, 1, 1) }, "field source_position is -"),
         (IndexedEvent { source_stream: String::new(), ..event(1, 1, 1) }, "field source_stream is"),
     ] {

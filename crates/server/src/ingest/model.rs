@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dvse_embed::{EmbedError, PROBE_TEXT};
 use dvse_ingest::{EmbedFailure, Embedder};
+use dvse_types::Vector;
 
 /// A model of texts in a pipeline. What a text is guilty of becomes its record's letter; what the model is guilty of is tried again.
 pub struct TextModel(pub Arc<dyn dvse_embed::Embedder>);
@@ -11,9 +12,9 @@ pub struct TextModel(pub Arc<dyn dvse_embed::Embedder>);
 impl TextModel {
     /// Embeds texts; where the model fails for all together, half of them and then the other half, down to the one that it fails for
     /// alone. That one is at fault if the model then embeds a plain text, and fails for this one again.
-    fn embed_parts(&self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+    fn embed_parts(&self, texts: &[&str]) -> std::result::Result<Vec<Vector>, EmbedFailure> {
         let error = match self.0.embed(texts) {
-            Ok(rows) => return Ok(rows.chunks(self.0.model().dim).map(<[f32]>::to_vec).collect()),
+            Ok(rows) => return Ok(rows),
             Err(error) => error,
         };
         if let Some(index) = error.text() {
@@ -40,7 +41,7 @@ impl TextModel {
         }
         // The model may have become well between the two calls.
         match self.0.embed(texts) {
-            Ok(row) => Ok(vec![row]),
+            Ok(row) => Ok(row),
             Err(EmbedError::Model(error)) if !error.may_be_of_the_texts() => {
                 Err(EmbedFailure::Model(error.to_string()))
             }
@@ -50,7 +51,7 @@ impl TextModel {
 }
 
 impl Embedder for TextModel {
-    fn embed(&mut self, texts: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+    fn embed(&mut self, texts: &[&str]) -> std::result::Result<Vec<Vector>, EmbedFailure> {
         self.embed_parts(texts)
     }
 }
@@ -59,7 +60,7 @@ impl Embedder for TextModel {
 pub struct NoModel;
 
 impl Embedder for NoModel {
-    fn embed(&mut self, _: &[&str]) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+    fn embed(&mut self, _: &[&str]) -> std::result::Result<Vec<Vector>, EmbedFailure> {
         Err(EmbedFailure::Text {
             index: 0,
             reason: "this pipeline runs without a model (--embedder none)".to_owned(),

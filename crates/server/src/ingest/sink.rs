@@ -40,7 +40,7 @@ impl EngineSink {
         let records = records.map_err(|error| SinkError::Unavailable(error.to_string()))?;
         let found = records.into_iter().filter_map(|record| {
             let vector = record.vectors?.remove("")?;
-            Some((record.id, vector))
+            Some((record.id, vector.to_vec()))
         });
         let mut found: HashMap<PointId, Vec<f32>> = found.collect();
         Ok(ids.iter().map(|id| found.remove(id)).collect())

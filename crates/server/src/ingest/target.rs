@@ -128,6 +128,7 @@ pub fn choose<'m>(
 #[cfg(test)]
 mod tests {
     use dvse_embed::EmbedError;
+    use dvse_types::Vector;
 
     use super::*;
 
@@ -138,8 +139,8 @@ mod tests {
             &self.0
         }
 
-        fn embed(&self, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
-            Ok(vec![0.5; texts.len() * self.0.dim])
+        fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, EmbedError> {
+            Ok(vec![vec![0.5; self.0.dim].into(); texts.len()])
         }
     }
 

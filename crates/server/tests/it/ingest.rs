@@ -93,7 +93,7 @@ fn records_become_points_of_a_collection_that_is_made_for_them() {
     let point = server.ok("GET", "/collections/docs/points/3", Value::Null);
     let stored: Vec<f64> =
         point["vector"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
-    assert!(stored.iter().zip(&made).all(|(a, b)| (a - f64::from(*b)).abs() < 1e-6));
+    assert!(stored.iter().zip(&made[0][..]).all(|(a, b)| (a - f64::from(*b)).abs() < 1e-6));
     let text = server.client().send("GET", "/metrics", &[], None);
     assert_eq!(text.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     for line in [

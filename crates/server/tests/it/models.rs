@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use dvse_embed::{EmbedError, Embedder, ModelError, ModelIdentity};
+use dvse_types::Vector;
 use serde_json::{Value, json};
 
 use crate::harness::{Server, ids};
@@ -42,7 +43,7 @@ impl Embedder for Letters {
         &self.identity
     }
 
-    fn embed(&self, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, EmbedError> {
         let owned = texts.iter().map(|text| (*text).to_owned()).collect();
         self.called.lock().unwrap().send(owned).unwrap();
         if texts.contains(&"slow") {
@@ -55,7 +56,7 @@ impl Embedder for Letters {
             return Err(ModelError::Axes { got: 1 }.into());
         }
         let count = |text: &&str, letter| text.matches(letter).count() as f32 + 0.01;
-        Ok(texts.iter().flat_map(|text| ['a', 'b', 'c'].map(|letter| count(text, letter))).collect())
+        Ok(texts.iter().map(|text| ['a', 'b', 'c'].map(|letter| count(text, letter)).into()).collect())
     }
 }
 

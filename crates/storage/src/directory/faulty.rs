@@ -6,7 +6,7 @@
 mod crash;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -450,6 +450,12 @@ impl FileHandle for FaultyFile {
             return Err(self.full("write"));
         }
         finish(fate, "write", self.path())
+    }
+
+    fn write_vectored_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DirectoryError> {
+        // One call to the disk, which tears it like any other.
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        self.write_at(offset, &parts.concat())
     }
 
     fn len(&self) -> Result<u64, DirectoryError> {

@@ -1,7 +1,7 @@
 //! The real disk.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use rustix::fs::FallocateFlags;
 use super::{DirEntry, Directory, DirectoryError, FileHandle, LockGuard, check_name};
 use crate::bytes::Bytes;
 use crate::mmap::map_whole_file;
+
+/// Parts of one vectored write: what Linux takes (`UIO_MAXIOV`).
+const PARTS_MAX: usize = 1024;
 
 /// A directory of the file system.
 #[derive(Debug, Clone)]
@@ -233,6 +236,11 @@ impl FileHandle for FsFile {
         self.file.write_all_at(data, offset).map_err(|source| self.fail("write", source))
     }
 
+    fn write_vectored_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DirectoryError> {
+        let write = |parts: &[IoSlice<'_>], offset| Ok(rustix::io::pwritev(&self.file, parts, offset)?);
+        write_all_parts(offset, parts, write).map_err(|source| self.fail("write", source))
+    }
+
     fn len(&self) -> Result<u64, DirectoryError> {
         Ok(self.file.metadata().map_err(|source| self.fail("look at", source))?.len())
     }
@@ -261,5 +269,67 @@ impl FileHandle for FsFile {
 
     fn sync_data(&self) -> Result<(), DirectoryError> {
         self.file.sync_data().map_err(|source| self.fail("sync", source))
+    }
+}
+
+/// Writes all parts, as many at once as the system takes, and goes on where a write ended early.
+fn write_all_parts(
+    mut offset: u64,
+    mut parts: &mut [IoSlice<'_>],
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    // Without the empty ones at the front, a write of nothing says that nothing can be written.
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match write(&parts[..parts.len().min(PARTS_MAX)], offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                offset += count as u64;
+                IoSlice::advance_slices(&mut parts, count);
+            }
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(source),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes pieces of these lengths with a system that takes, call by call, what `takes` says, and then everything.
+    fn check(lengths: &[usize], takes: &[io::Result<usize>], expected: Result<(), io::ErrorKind>) {
+        let bytes = (1..=u8::MAX).cycle();
+        let pieces: Vec<Vec<u8>> = bytes.zip(lengths).map(|(byte, len)| vec![byte; *len]).collect();
+        let mut parts: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let (mut file, mut takes) = (vec![0_u8; 7], takes.iter());
+        let written = write_all_parts(7, &mut parts, |parts, offset| {
+            assert!(parts.len() <= PARTS_MAX && offset == file.len() as u64);
+            let all: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+            let count = match takes.next() {
+                Some(Ok(count)) => (*count).min(all.len()),
+                Some(Err(error)) => return Err(error.kind().into()),
+                None => all.len(),
+            };
+            file.extend_from_slice(&all[..count]);
+            Ok(count)
+        });
+        assert_eq!(written.map_err(|error| error.kind()), expected, "{lengths:?}");
+        if expected.is_ok() {
+            assert_eq!(file[7..], pieces.concat(), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_written_whatever_the_system_takes_at_once() {
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        check(&[], &[], Ok(()));
+        check(&[0, 0], &[], Ok(()));
+        check(&[0, 3, 0, 2, 0], &[], Ok(()));
+        check(&[3, 4, 5], &[Ok(1), Ok(2), interrupted(), Ok(5), Ok(3)], Ok(()));
+        check(&vec![2; 3 * PARTS_MAX + 1], &[Ok(2 * PARTS_MAX - 1)], Ok(()));
+        check(&[3, 4], &[Ok(3), Ok(0)], Err(io::ErrorKind::WriteZero));
+        check(&[3, 4], &[Ok(5), Err(io::ErrorKind::StorageFull.into())], Err(io::ErrorKind::StorageFull));
     }
 }

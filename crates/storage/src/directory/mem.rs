@@ -1,7 +1,7 @@
 //! A directory in memory, for tests and simulation.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -268,14 +268,22 @@ impl FileHandle for MemFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DirectoryError> {
+        self.write_vectored_at(offset, &mut [IoSlice::new(data)])
+    }
+
+    fn write_vectored_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DirectoryError> {
         self.check_writable("write")?;
-        let start = self.position("write", offset)?;
-        let end = self.position("write", offset.saturating_add(data.len() as u64))?;
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let mut start = self.position("write", offset)?;
+        let end = self.position("write", offset.saturating_add(bytes as u64))?;
         let mut content = self.content.write();
         if content.len() < end {
             content.resize(end, 0);
         }
-        content[start..end].copy_from_slice(data);
+        for part in parts {
+            content[start..start + part.len()].copy_from_slice(part);
+            start += part.len();
+        }
         Ok(())
     }
 

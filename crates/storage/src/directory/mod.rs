@@ -8,6 +8,7 @@ mod paced;
 
 use std::any::Any;
 use std::fmt;
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,6 +138,13 @@ pub trait FileHandle: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DirectoryError`] if the operating system refuses; a part may have been written.
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DirectoryError>;
+
+    /// Writes all parts at `offset`, one behind the other, as [`write_at`](FileHandle::write_at) does with one. Changes the
+    /// list as it goes on.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] if the operating system refuses; a part may have been written.
+    fn write_vectored_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DirectoryError>;
 
     /// Returns the length in bytes.
     ///

@@ -1,6 +1,7 @@
 //! A directory whose files are written no faster than somebody lets them be.
 
 use std::fmt;
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,6 +129,15 @@ impl FileHandle for PacedFile {
             if self.unsynced.fetch_add(bytes, Ordering::Relaxed) + bytes >= SYNC_BYTES {
                 self.sync_data()?;
             }
+        }
+        Ok(())
+    }
+
+    fn write_vectored_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DirectoryError> {
+        let mut offset = offset;
+        for part in parts {
+            self.write_at(offset, part)?;
+            offset += part.len() as u64;
         }
         Ok(())
     }

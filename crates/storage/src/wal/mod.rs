@@ -2,8 +2,8 @@
 //!
 //! # Group commit
 //!
-//! Appending copies a record to a buffer. Syncing makes one caller the *leader*: it takes the whole buffer, writes it
-//! with one call, syncs the file once, and tells everybody whose records were in it. Callers that come while a leader
+//! Appending copies a record to a buffer, or notes where its long parts are ([`GatherBuf`]). Syncing makes one caller the
+//! *leader*: it takes the whole buffer, writes it with one call, syncs the file once, and tells everybody whose records were in it. Callers that come while a leader
 //! is at work wait; the first of them leads the next round, for all that gathered meanwhile. So the number of syncs
 //! adapts to what the disk can do, without a timer.
 //!
@@ -44,6 +44,7 @@ use self::scanner::Waypoint;
 use self::segment_files::ActiveFile;
 use crate::directory::{Directory, DirectoryError};
 use crate::error::StorageErrorKind;
+use crate::gather::GatherBuf;
 
 /// A write-ahead log in a directory of its own; see the module's documentation and `docs/format/wal.md`.
 ///
@@ -131,9 +132,29 @@ impl Wal {
     /// space. [`WalError::NotContiguous`], [`WalError::ForeignStream`] and [`WalError::TooLarge`] if the record cannot
     /// be in this log. [`WalError::Io`] or [`WalError::Poisoned`] if writing failed.
     pub fn append(&self, stream: u32, seq: SeqNo, body: &[&[u8]]) -> Result<(), WalError> {
-        let body_bytes = self.check_size(body)?;
-        // Outside of the lock: the checksum is what an append costs, apart from one copy.
-        let body_crc = body.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        let put = |buffer: &mut GatherBuf| body.iter().for_each(|part| buffer.copy(part));
+        self.append_parts(stream, seq, || body.iter().copied(), put)
+    }
+
+    /// As [`append`](Wal::append), without copying what the body does not: those parts are kept until they are written, and must
+    /// not change.
+    ///
+    /// # Errors
+    /// Those of [`append`](Wal::append).
+    pub fn append_gathered(&self, stream: u32, seq: SeqNo, body: &GatherBuf) -> Result<(), WalError> {
+        self.append_parts(stream, seq, || body.slices(), |buffer| buffer.append(body))
+    }
+
+    fn append_parts<'a, I: Iterator<Item = &'a [u8]>>(
+        &self,
+        stream: u32,
+        seq: SeqNo,
+        parts: impl Fn() -> I,
+        put: impl FnOnce(&mut GatherBuf),
+    ) -> Result<(), WalError> {
+        let body_bytes = self.check_size(parts())?;
+        // Outside of the lock: the checksum is what an append costs, apart from copies.
+        let body_crc = parts().fold(0, crc32c::crc32c_append);
         let span = record_span(u64::from(body_bytes));
         let mut state = self.state.lock();
         loop {
@@ -152,7 +173,7 @@ impl Wal {
                 self.make_room(&mut state, seq, span)?;
             }
         }
-        state.pending.push(stream, seq, body, body_bytes, body_crc);
+        state.pending.push(stream, seq, put, body_bytes, body_crc);
         state.appended = seq;
         state.stream = Some(stream);
         Ok(())
@@ -244,8 +265,8 @@ impl Wal {
         active.finish(newest.end, state.appended, state.stream.unwrap_or(0)).map_err(WalError::from)
     }
 
-    fn check_size(&self, body: &[&[u8]]) -> Result<u32, WalError> {
-        let bytes = body.iter().fold(0u64, |sum, part| sum.saturating_add(part.len() as u64));
+    fn check_size<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> Result<u32, WalError> {
+        let bytes = parts.fold(0u64, |sum, part| sum.saturating_add(part.len() as u64));
         let bytes_max = u64::from(self.options.record_bytes_max);
         match u32::try_from(bytes) {
             Ok(fits) if bytes <= bytes_max => Ok(fits),
@@ -270,6 +291,7 @@ impl Wal {
         let mut batch = mem::replace(&mut state.pending, spare);
         let (start, allocated) = (state.written_end(), state.allocated);
         let end = start + batch.len() as u64;
+        let (first, last) = (batch.first(), batch.last());
         let room_wanted = self.options.segment_bytes.max(end);
         state.in_flight = batch.len() as u64;
         let written = self.lead(state, || {
@@ -277,15 +299,17 @@ impl Wal {
                 // Only after the disk was full: the reserved space was given up then.
                 active.file.allocate(room_wanted).map_err(CommitFailure::before_write)?;
             }
-            active.write(start, batch.seal(active.first.0, start))
+            active.write(start, batch.seal(active.first.0, start))?;
+            // Here and not under the lock, since what was shared may go with its last reference.
+            batch.clear();
+            Ok(())
         });
         state.in_flight = 0;
         match written {
             Ok(()) => {
                 state.allocated = state.allocated.max(end);
-                state.written(batch.first(), start, end);
-                state.durable = batch.last();
-                batch.clear();
+                state.written(first, start, end);
+                state.durable = last;
                 state.spare = batch;
                 Ok(())
             }

@@ -13,6 +13,7 @@ use super::{CommitFailure, Wal, WalError};
 use crate::checked_file::TEMPORARY_SUFFIX;
 use crate::directory::{Directory, DirectoryError, FileHandle};
 use crate::error::StorageErrorKind;
+use crate::gather::GatherBuf;
 
 /// The file that records are appended to.
 #[derive(Debug)]
@@ -27,8 +28,12 @@ impl ActiveFile {
     ///
     /// If there is no space, what was written of it is cut off again and the file is as before, without its reserved
     /// space.
-    pub(super) fn write(&self, start: u64, bytes: &[u8]) -> Result<(), CommitFailure> {
-        match self.file.write_at(start, bytes) {
+    pub(super) fn write(&self, start: u64, bytes: &GatherBuf) -> Result<(), CommitFailure> {
+        let written = match bytes.is_contiguous() {
+            true => self.file.write_at(start, bytes.copies()),
+            false => self.file.write_vectored_at(start, &mut bytes.io_slices()),
+        };
+        match written {
             Ok(()) => self.file.sync_data().map_err(CommitFailure::Unknown),
             Err(source) if source.kind() == StorageErrorKind::Full => {
                 self.file.set_len(start).map_err(CommitFailure::Unknown)?;

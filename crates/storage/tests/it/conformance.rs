@@ -1,5 +1,6 @@
 //! What every directory must do, over all of them.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +11,7 @@ use dvse_storage::{
 
 fn check(dir: Arc<dyn Directory>) {
     files_are_written_at_positions(&*dir);
+    parts_are_written_one_behind_the_other(&*dir);
     missing_files_are_not_found(&*dir);
     names_are_single_components(&*dir);
     rename_replaces(&*dir);
@@ -107,6 +109,20 @@ fn files_are_written_at_positions(dir: &dyn Directory) {
     assert_eq!(dir.create("a").unwrap().len().unwrap(), 0, "create empties");
     assert!(file.path().ends_with("a"));
     dir.remove("a").unwrap();
+}
+
+fn parts_are_written_one_behind_the_other(dir: &dyn Directory) {
+    let file = dir.create("parts").unwrap();
+    let long: Vec<u8> = (0..5_000_u32).map(|at| (at % 251) as u8).collect();
+    let mut parts: Vec<IoSlice<'_>> = long.chunks(2).map(IoSlice::new).collect();
+    parts.insert(1, IoSlice::new(&[]));
+    file.write_at(0, b"in the way of it").unwrap();
+    file.write_vectored_at(7, &mut parts).unwrap();
+    file.write_vectored_at(3, &mut []).unwrap();
+    file.write_vectored_at(9_000, &mut [IoSlice::new(b"behind"), IoSlice::new(b" the end")]).unwrap();
+    let expected = [&b"in the "[..], &long, &vec![0; 9_000 - 5_007], b"behind the end"].concat();
+    assert!(dir.read("parts").unwrap() == expected);
+    dir.remove("parts").unwrap();
 }
 
 fn missing_files_are_not_found(dir: &dyn Directory) {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use dvse_storage::{Directory, FsDirectory, MemDirectory, Recovery, RecoveryMode, Wal, WalOptions};
-use dvse_types::SeqNo;
+use dvse_storage::{
+    Directory, FsDirectory, GatherBuf, MemDirectory, Recovery, RecoveryMode, Wal, WalError, WalOptions,
+};
+use dvse_types::{SeqNo, SharedBytes};
 
 pub(crate) fn small() -> WalOptions {
     WalOptions { segment_bytes: 4096, buffer_bytes: 2048, record_bytes_max: 10_000 }
@@ -13,18 +15,27 @@ pub(crate) fn open(dir: &Arc<dyn Directory>) -> (Wal, Recovery) {
     Wal::open(Arc::clone(dir), small(), RecoveryMode::CutTornTail).unwrap()
 }
 
-/// The body of record `seq`: of a length and content of its own.
+/// The body of record `seq`: of a length and content of its own. Some have a part that is long enough to be shared.
 pub(crate) fn body(seq: u64) -> Vec<u8> {
-    let len = (seq * 37 % 301) as usize;
+    let len = (seq * 37 % 301) as usize + if seq % 16 == 13 { GatherBuf::SHARED_BYTES_MIN } else { 0 };
     (0..len).map(|i| (i as u64 * 7 + seq) as u8).collect()
 }
 
-pub(crate) fn append(wal: &Wal, range: std::ops::RangeInclusive<u64>) {
-    for seq in range {
-        let body = body(seq);
-        let (front, back) = body.split_at(body.len() / 3);
-        wal.append(9, SeqNo(seq), &[front, back]).unwrap();
+/// Appends record `seq` of stream 9, in parts; those of every other one are shared where they are long.
+pub(crate) fn put(wal: &Wal, seq: u64) -> Result<(), WalError> {
+    let body = body(seq);
+    let (front, back) = body.split_at(seq as usize % (body.len().min(300) + 1));
+    if seq.is_multiple_of(2) {
+        return wal.append(9, SeqNo(seq), &[front, back]);
     }
+    let mut gathered = GatherBuf::new();
+    gathered.copy(front);
+    gathered.share(SharedBytes::copy_from_slice(back));
+    wal.append_gathered(9, SeqNo(seq), &gathered)
+}
+
+pub(crate) fn append(wal: &Wal, range: std::ops::RangeInclusive<u64>) {
+    range.for_each(|seq| put(wal, seq).unwrap());
 }
 
 /// Checks that the log holds exactly the records of `range`, each with its body.
@@ -138,4 +149,72 @@ fn reading_and_cutting_start_near_the_record_in_a_large_file() {
     check(&wal, 2900);
     wal.truncate_after(SeqNo(2600)).unwrap();
     check(&wal, 2600);
+}
+
+/// Whoever reads a log cannot tell which parts of it were copied on the way: the files are the same, byte for byte.
+#[test]
+fn shared_parts_leave_the_files_as_they_are() {
+    let body = |seq: u64| -> Vec<u8> { (0..seq * 977 % 6_000).map(|at| (at * seq >> 3) as u8).collect() };
+    let files = |gathers: bool| {
+        let dir: Arc<dyn Directory> = Arc::new(MemDirectory::new());
+        let options = WalOptions { segment_bytes: 40_000, buffer_bytes: 20_000, record_bytes_max: 10_000 };
+        let (wal, _) = Wal::open(Arc::clone(&dir), options, RecoveryMode::CutTornTail).unwrap();
+        for seq in 1..=60 {
+            let body = body(seq);
+            if gathers {
+                let mut gathered = GatherBuf::new();
+                body.chunks(1_500).for_each(|part| gathered.share(SharedBytes::copy_from_slice(part)));
+                wal.append_gathered(9, SeqNo(seq), &gathered).unwrap();
+            } else {
+                wal.append(9, SeqNo(seq), &[&body]).unwrap();
+            }
+            if seq % 4 == 0 {
+                wal.sync_to(SeqNo(seq)).unwrap();
+            }
+        }
+        wal.close().unwrap();
+        let names = dir.list().unwrap().into_iter().map(|entry| entry.name);
+        names.map(|name| (name.clone(), dir.read(&name).unwrap())).collect::<Vec<_>>()
+    };
+    let (copied, gathered) = (files(false), files(true));
+    assert!(copied.len() > 2);
+    assert!(copied == gathered);
+}
+
+/// On the disk, where one write takes so many parts only, and an entry has more.
+#[test]
+fn a_record_of_many_parts_comes_back() {
+    let place = tempfile::tempdir().unwrap();
+    let dir: Arc<dyn Directory> = Arc::new(FsDirectory::open(place.path()).unwrap());
+    let (wal, _) = Wal::open(Arc::clone(&dir), WalOptions::default(), RecoveryMode::CutTornTail).unwrap();
+    let part = SharedBytes::from(vec![7; GatherBuf::SHARED_BYTES_MIN]);
+    let mut body = GatherBuf::new();
+    for number in 0..2_000_u16 {
+        body.copy(&number.to_le_bytes());
+        body.share(part.clone());
+    }
+    wal.append_gathered(9, SeqNo(1), &body).unwrap();
+    wal.append(9, SeqNo(2), &[b"next"]).unwrap();
+    wal.sync_to(SeqNo(2)).unwrap();
+    drop(wal);
+    let (wal, _) = Wal::open(dir, WalOptions::default(), RecoveryMode::CutTornTail).unwrap();
+    let bodies: Vec<Vec<u8>> = wal.read(SeqNo(1)).unwrap().map(|record| record.unwrap().body).collect();
+    assert!(bodies == [body.into_vec(), b"next".to_vec()]);
+}
+
+/// What is shared counts as what waits in the buffer, and is let go of once it is written.
+#[test]
+fn shared_parts_count_for_the_buffer_and_are_given_back() {
+    let (wal, _) = open(&(Arc::new(MemDirectory::new()) as Arc<dyn Directory>));
+    let part = SharedBytes::from(vec![7; 1_500]);
+    let mut body = GatherBuf::new();
+    body.share(part.clone());
+    wal.append_gathered(9, SeqNo(1), &body).unwrap();
+    assert_eq!(wal.durable(), SeqNo(0));
+    // Two do not fit `buffer_bytes`, so the first is written before the second is taken.
+    wal.append_gathered(9, SeqNo(2), &body).unwrap();
+    assert_eq!(wal.durable(), SeqNo(1));
+    wal.sync_to(SeqNo(2)).unwrap();
+    drop(body);
+    assert!(part.is_unique());
 }

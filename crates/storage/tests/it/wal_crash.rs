@@ -7,7 +7,7 @@ use dvse_storage::{
 };
 use dvse_types::SeqNo;
 
-use crate::wal::{append, body, check_holds, open, small};
+use crate::wal::{append, body, check_holds, open, put, small};
 
 /// What a log may and must hold, as far as its caller knows.
 #[derive(Debug, Default, Clone, Copy)]
@@ -26,7 +26,7 @@ fn live(dir: &Arc<dyn Directory>, known: &mut Known) -> Result<(), WalError> {
     let fill = |wal: &Wal, known: &mut Known, to: u64, round: u64| -> Result<(), WalError> {
         for seq in wal.last().0 + 1..=to {
             known.may = seq;
-            wal.append(9, SeqNo(seq), &[&body(seq)])?;
+            put(wal, seq)?;
             if seq % round == 0 {
                 wal.sync_to(SeqNo(seq))?;
                 known.must = seq;
@@ -102,7 +102,7 @@ fn a_failed_sync_poisons_until_reopened() {
         let mut acknowledged = 0;
         let error = (1..=10)
             .find_map(|seq| {
-                let outcome = wal.append(9, SeqNo(seq), &[&body(seq)]).and_then(|()| wal.sync_to(SeqNo(seq)));
+                let outcome = put(&wal, seq).and_then(|()| wal.sync_to(SeqNo(seq)));
                 if outcome.is_ok() {
                     acknowledged = seq;
                 }
@@ -138,7 +138,7 @@ fn a_full_disk_refuses_a_record_before_it_is_taken() {
     let mut seq = 0;
     let error = loop {
         seq += 1;
-        if let Err(error) = wal.append(9, SeqNo(seq), &[&body(seq)]) {
+        if let Err(error) = put(&wal, seq) {
             break error;
         }
         wal.sync_to(SeqNo(seq)).expect("what was taken has its space");
@@ -147,7 +147,7 @@ fn a_full_disk_refuses_a_record_before_it_is_taken() {
     assert!(seq > 30, "{seq}");
     assert_eq!((wal.last(), wal.durable()), (SeqNo(seq - 1), SeqNo(seq - 1)));
     check_holds(&wal, 1..=seq - 1);
-    assert_eq!(wal.append(9, SeqNo(seq), &[&body(seq)]).unwrap_err().kind(), StorageErrorKind::Full);
+    assert_eq!(put(&wal, seq).unwrap_err().kind(), StorageErrorKind::Full);
     assert_eq!(dir.list().unwrap().iter().filter(|entry| entry.name.contains("tmp")).count(), 0);
     check_recovered_full(&disk, seq - 1);
     disk.set_free_bytes(None);

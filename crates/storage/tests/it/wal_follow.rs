@@ -7,7 +7,7 @@ use dvse_storage::{
 };
 use dvse_types::SeqNo;
 
-use crate::wal::{append, body, check_holds, open, small};
+use crate::wal::{append, body, check_holds, open, put, small};
 
 /// Reads what is there in small bites and checks each record; returns the last number read.
 fn follow(follower: &mut WalFollower, bite: usize) -> Result<u64, WalError> {
@@ -123,7 +123,7 @@ fn what_a_follower_was_given_survives_a_power_loss_at_every_call() {
         let (wal, _) = Wal::open(Arc::clone(&dir), small(), RecoveryMode::CutTornTail)?;
         let mut follower = WalFollower::new(dir, SeqNo(1));
         for seq in 1..=60 {
-            let wrote = wal.append(9, SeqNo(seq), &[&body(seq)]);
+            let wrote = put(&wal, seq);
             let wrote = wrote.and_then(|()| if seq % 3 == 0 { wal.sync_to(SeqNo(seq)) } else { Ok(()) });
             // The writer's round may be under way, or failed, when the follower looks.
             *seen = follow(&mut follower, 4)?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dvse_storage::{FaultyDirectory, RecoveryMode, Wal, WalOptions};
-use dvse_types::SeqNo;
+use dvse_storage::{FaultyDirectory, GatherBuf, RecoveryMode, Wal, WalOptions};
+use dvse_types::{SeqNo, SharedBytes};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => prop::collection::vec(0usize..900, 1..12).prop_map(Step::Append),
+        4 => prop::collection::vec(0usize..1300, 1..12).prop_map(Step::Append),
         4 => Just(Step::Sync),
         1 => any::<u8>().prop_map(Step::Purge),
         1 => any::<u8>().prop_map(Step::Truncate),
@@ -62,7 +62,7 @@ impl Model {
 }
 
 fn open(disk: &FaultyDirectory) -> Wal {
-    let options = WalOptions { segment_bytes: 3000, buffer_bytes: 1500, record_bytes_max: 1000 };
+    let options = WalOptions { segment_bytes: 4000, buffer_bytes: 2500, record_bytes_max: 1300 };
     Wal::open(Arc::new(disk.clone()), options, RecoveryMode::CutTornTail).unwrap().0
 }
 
@@ -87,7 +87,13 @@ proptest! {
                     for size in sizes {
                         let seq = model.last() + 1;
                         let body: Vec<u8> = (0..size).map(|i| (i as u64 ^ seq) as u8).collect();
-                        wal.append(0, SeqNo(seq), &[&body]).unwrap();
+                        if size % 2 == 0 {
+                            wal.append(0, SeqNo(seq), &[&body]).unwrap();
+                        } else {
+                            let mut gathered = GatherBuf::new();
+                            gathered.share(SharedBytes::from(body.clone()));
+                            wal.append_gathered(0, SeqNo(seq), &gathered).unwrap();
+                        }
                         model.bodies.push(body);
                     }
                 }

@@ -1,5 +1,6 @@
 //! Many threads on one log: one sync for all that wait, every record in its place.
 
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,7 +14,7 @@ use dvse_storage::{
 };
 use dvse_types::SeqNo;
 
-use crate::wal::{append, body, check_holds, open, small};
+use crate::wal::{append, body, check_holds, open, put, small};
 
 #[test]
 fn one_sync_serves_everything_appended() {
@@ -76,7 +77,7 @@ fn records_of_many_threads_are_all_there() {
                     let seq = {
                         let mut last = numbers.lock().unwrap();
                         *last += 1;
-                        wal.append(9, SeqNo(*last), &[&body(*last)]).unwrap();
+                        put(&wal, *last).unwrap();
                         SeqNo(*last)
                     };
                     wal.sync_to(seq).unwrap();
@@ -258,6 +259,9 @@ impl FileHandle for GatedFile {
     }
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DirectoryError> {
         self.inner.write_at(offset, data)
+    }
+    fn write_vectored_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> Result<(), DirectoryError> {
+        self.inner.write_vectored_at(offset, parts)
     }
     fn len(&self) -> Result<u64, DirectoryError> {
         self.inner.len()

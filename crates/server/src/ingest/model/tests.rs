@@ -15,7 +15,7 @@ impl dvse_embed::Embedder for Moody {
         &self.identity
     }
 
-    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<f32>, EmbedError> {
+    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vector>, EmbedError> {
         let has = |word: &str| texts.contains(&word);
         if has("away") || (has("broken") && texts.len() > 1) {
             return Err(ModelError::Busy { since: Duration::from_secs(9) }.into());
@@ -26,7 +26,7 @@ impl dvse_embed::Embedder for Moody {
         if has("bad") || texts.len() > 6 {
             return Err(ModelError::Rows { got: 0, expected: texts.len() }.into());
         }
-        Ok(texts.iter().map(|text| text.len() as f32).collect())
+        Ok(texts.iter().map(|text| [text.len() as f32].into()).collect())
     }
 }
 
@@ -34,7 +34,7 @@ fn identity() -> ModelIdentity {
     ModelIdentity { name: "m".into(), revision: "1".into(), dim: 1, hash: "h".into() }
 }
 
-fn embed(texts: &str) -> std::result::Result<Vec<Vec<f32>>, EmbedFailure> {
+fn embed(texts: &str) -> std::result::Result<Vec<Vector>, EmbedFailure> {
     let texts: Vec<&str> = texts.split(' ').collect();
     TextModel(Arc::new(Moody { identity: identity() })).embed(&texts)
 }
@@ -52,7 +52,7 @@ fn a_batch_that_fails_is_halved_until_the_text_is_found() {
     assert_eq!(embed("a b c d e bad"), bad(5));
     // Too many at once, and well in parts.
     let rows = embed("a bb c dd e ff g hh i jj").unwrap();
-    assert_eq!(rows.concat(), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+    assert_eq!(rows, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0].map(|length| [length]));
 }
 
 #[test]
@@ -76,11 +76,11 @@ impl dvse_embed::Embedder for Fails {
         &self.0
     }
 
-    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<f32>, EmbedError> {
+    fn embed(&self, texts: &[&str]) -> std::result::Result<Vec<Vector>, EmbedError> {
         if self.1.contains(&(self.2.fetch_add(1, Ordering::Relaxed) + 1)) {
             return Err(ModelError::NotContiguous.into());
         }
-        Ok(vec![1.0; texts.len()])
+        Ok(vec![[1.0].into(); texts.len()])
     }
 }
 
@@ -90,7 +90,7 @@ fn a_model_that_becomes_well_again_condemns_no_text() {
         let model = Fails(identity(), fails.clone(), AtomicUsize::new(0));
         let ended = TextModel(Arc::new(model)).embed(&["a", "b"]);
         match ended {
-            Ok(vectors) => assert!(rows && vectors == vec![vec![1.0]; 2], "{fails:?}"),
+            Ok(vectors) => assert!(rows && vectors == [[1.0]; 2], "{fails:?}"),
             Err(failure) => {
                 assert!(!rows && matches!(failure, EmbedFailure::Model(_)), "{fails:?}: {failure}")
             }
@@ -106,7 +106,7 @@ fn a_model_that_fails_for_plain_texts_too_condemns_no_text() {
         fn model(&self) -> &ModelIdentity {
             &self.0
         }
-        fn embed(&self, _: &[&str]) -> std::result::Result<Vec<f32>, EmbedError> {
+        fn embed(&self, _: &[&str]) -> std::result::Result<Vec<Vector>, EmbedError> {
             Err(ModelError::NotContiguous.into())
         }
     }

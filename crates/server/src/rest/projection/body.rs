@@ -110,8 +110,8 @@ pub struct VectorsOut<'a>(pub &'a NamedVectors);
 impl Serialize for VectorsOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.get("") {
-            Some(unnamed) if self.0.len() == 1 => unnamed.serialize(serializer),
-            _ => self.0.serialize(serializer),
+            Some(unnamed) if self.0.len() == 1 => unnamed[..].serialize(serializer),
+            _ => serializer.collect_map(self.0.iter().map(|(name, vector)| (name, &vector[..]))),
         }
     }
 }

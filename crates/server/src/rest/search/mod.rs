@@ -172,7 +172,7 @@ fn embed_texts<'a>(
     }
     let mut embedded = documents.embed(&call.made)?;
     for (place, vector) in pending {
-        *vector = VectorBody::Dense(embedded.finish(place));
+        *vector = VectorBody::Dense(embedded.finish(place).to_vec());
     }
     Ok(())
 }

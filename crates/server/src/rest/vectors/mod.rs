@@ -8,8 +8,8 @@ pub use base64::read_base64;
 pub use body::{BatchVectorsBody, VectorBody, VectorsBody};
 pub use numbers::{read_numbers, skip_space};
 
-use dvse_embed::{Embedder as _, StaticEmbedder};
-use dvse_types::{CollectionSchema, NamedVectors};
+use dvse_embed::StaticEmbedder;
+use dvse_types::{CollectionSchema, NamedVectors, Vector};
 
 use crate::embedding::{Embedding, Made, ModelKey, Wanted, embed};
 use crate::error::RestError;
@@ -59,13 +59,13 @@ impl Documents {
     /// # Errors
     /// A text has no vector, or [`RestError::Texts`] if vectors are still to be made.
     pub fn embed(self, made: &Made) -> Result<Embedded, RestError> {
-        let mut vectors = vec![Vec::new(); self.texts.len()];
+        let mut vectors = vec![Vector::default(); self.texts.len()];
         let (mut bundled, mut wanted) = (Vec::new(), Wanted::default());
         for (place, (model, text)) in self.texts.into_iter().enumerate() {
             match model {
                 ModelKey::Bundled => bundled.push((place, text)),
                 ModelKey::Loaded(number) => match (made.get(number, &text), vectors.get_mut(place)) {
-                    (Some(vector), Some(slot)) => *slot = vector.to_vec(),
+                    (Some(vector), Some(slot)) => *slot = vector.clone(),
                     _ => wanted.0.entry(number).or_default().push((place, text)),
                 },
             }
@@ -73,9 +73,9 @@ impl Documents {
         if !bundled.is_empty() {
             let table = StaticEmbedder::bundled()?;
             let rows = embed(&*table, &bundled)?;
-            for ((place, _), row) in bundled.iter().zip(rows.chunks_exact(table.model().dim)) {
+            for ((place, _), row) in bundled.iter().zip(rows) {
                 if let Some(slot) = vectors.get_mut(*place) {
-                    *slot = row.to_vec();
+                    *slot = row;
                 }
             }
         }
@@ -89,15 +89,15 @@ impl Documents {
 /// The vectors of embedded texts.
 #[derive(Debug)]
 pub struct Embedded {
-    vectors: Vec<Vec<f32>>,
+    vectors: Vec<Vector>,
 }
 
 impl Embedded {
     /// Hands out the vector of a place, once.
     #[must_use]
-    pub fn finish(&mut self, pending: PendingVector) -> Vec<f32> {
+    pub fn finish(&mut self, pending: PendingVector) -> Vector {
         match pending {
-            PendingVector::Ready(vector) => vector,
+            PendingVector::Ready(vector) => vector.into(),
             PendingVector::Text(position) => {
                 self.vectors.get_mut(position).map(std::mem::take).unwrap_or_default()
             }

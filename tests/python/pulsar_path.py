@@ -290,6 +290,42 @@ def check_rebuild(broker: Broker, folder: pathlib.Path) -> None:
     assert points[0] == points[1] and len(points[0].splitlines()) == 501, [len(text) for text in points]
 
 
+def check_role(broker: Broker, folder: pathlib.Path) -> None:
+    """The pipeline inside the server: while the broker is away it waits, says so and ages; then it goes on."""
+    with Server(folder) as server:
+        server.start(arguments=["--ingest", broker.url, "--collection", "role"])
+
+        def steer(verb: str, *more: str, status: int = 0) -> str:
+            return dvse("ingest", verb, "--url", server.url, *more, status=status)
+
+        def look() -> dict:
+            return json.loads(steer("status", "--format", "jsonl"))
+
+        steer("drain")
+        before = look()["records"]
+        steer("resume")
+        broker.kill()
+        deadline = time.monotonic() + 60
+        while (seen := look())["state"] != "waiting":
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.05)
+        assert broker.url in seen["reason"], seen
+        text = steer("drain", "--timeout", "1", status=1)
+        assert "ingest into role is waiting" in text and "it goes on" in text, text
+        assert look()["age_seconds"] > seen["age_seconds"] + 0.9, seen
+        assert Rest(server.port).call("POST", "/collections/role/points/count", {})["count"] > 0, "it serves on"
+        broker.start()
+        record = {"source_id": "r", "timestamp": 0, "payload": {}, "text": "sent when the broker was back"}
+        lines = "".join(json.dumps(record | {"id": 5000 + number}) + "\n" for number in range(50))
+        dvse("produce", "--quiet", "--to", broker.url, "--file", "-", stdin=lines.encode())
+        steer("drain", "--timeout", "120")
+        seen = look()
+        assert (seen["records"] - before, seen["lag_records"], seen["reason"]) == (50, 0, None), seen
+        assert server.stop() == 0
+    told = (folder / "log.txt").read_text()
+    assert "ingest waits" in told and "ingest ended" in told, told[-4000:]
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dvse-pulsar-") as name, Broker(pathlib.Path(name) / "broker") as broker:
         print(f"the broker is there after {broker.start():.1f} s", flush=True)
@@ -300,6 +336,7 @@ def main() -> None:
             lambda: check_schemas(broker, cluster),
             lambda: check_path(broker, pathlib.Path(name)),
             lambda: check_rebuild(broker, pathlib.Path(name)),
+            lambda: check_role(broker, pathlib.Path(name)),
         ]:
             started = time.monotonic()
             check()
@@ -307,7 +344,7 @@ def main() -> None:
         if len(sys.argv) > 1:
             environment = os.environ | {"DVSE_PULSAR": broker.url, "DVSE_PULSAR_ADMIN": broker.admin}
             subprocess.run(sys.argv[1:], check=True, env=environment, cwd=ROOT)
-    print("5 passed, 0 failed")
+    print("6 passed, 0 failed")
 
 
 if __name__ == "__main__":

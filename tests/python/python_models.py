@@ -157,6 +157,28 @@ def questions_go_through_the_model(place: Place) -> str:
     return f"{len(texts)} questions"
 
 
+def records_come_through_the_model_of_the_server(place: Place) -> str:
+    """One model for the records of a pipeline inside the server and for questions."""
+    log = f"file:{place.folder / 'inside'}"
+    arguments = ["--ingest", log, "--collection", "inside", "--embedder", "python:letters:embed", "--model-timeout", "2"]
+    texts = [f"plain words number {number}" for number in range(120)]
+    texts[30], texts[31] = "this will raise", "this will hang"
+    place.produce(str(place.folder / "inside"), texts)
+    place.restart(arguments=arguments, environment={"PYTHONPATH": str(place.folder)})
+    try:
+        place.dvse("ingest", "drain", "--timeout", "120", said="drained")
+        found = place.vectors("inside")
+        assert set(found) == set(range(120)) - {30, 31}, set(range(120)) ^ set(found)
+        for number, vector in found.items():
+            numpy.testing.assert_allclose(vector, letters(texts[number]), rtol=1e-5)
+        status = json.loads(place.dvse("ingest", "status", "--format", "jsonl").stdout)
+        assert (status["model"].split("#")[0], status["dead_letters"]) == ("letters@1", 2), status
+        place.dvse("query", "plain words number 33", "--collection", "inside", said="plain words")
+    finally:
+        place.restart()
+    return f"{len(found)} points"
+
+
 def models_are_kept_apart(place: Place) -> str:
     """A collection knows its model; another one, or a changed one, is refused."""
     kept = place.rest.call("GET", "/collections/letters")["models"][""]
@@ -225,6 +247,7 @@ def main() -> None:
             tests = (
                 poison_becomes_letters,
                 questions_go_through_the_model,
+                records_come_through_the_model_of_the_server,
                 models_are_kept_apart,
                 a_model_that_breaks_is_waited_for,
                 adapters,
@@ -232,7 +255,7 @@ def main() -> None:
             for test in tests:
                 print(f"{test.__name__}: {test(place)}", flush=True)
             assert server.stop() == 0, server.log_text()
-    print("5 passed, 0 failed")
+    print("6 passed, 0 failed")
 
 
 if __name__ == "__main__":

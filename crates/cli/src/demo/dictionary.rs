@@ -45,6 +45,12 @@ fn schema(embedder: &StaticEmbedder) -> Result<CollectionSchema> {
 
 /// The point of a meaning.
 pub fn point_of(gloss: &Gloss, vector: Vector) -> Point {
+    let vectors: NamedVectors = BTreeMap::from([(VectorName::new(), vector)]);
+    Point { id: PointId::Num(u64::from(gloss.id)), vectors, payload: payload_of(gloss) }
+}
+
+/// What the point of a meaning holds beside its vector.
+pub fn payload_of(gloss: &Gloss) -> Payload {
     let mut fields = vec![
         ("words", json!(gloss.lemmas)),
         ("pos", json!(gloss.pos.as_str())),
@@ -55,7 +61,5 @@ pub fn point_of(gloss: &Gloss, vector: Vector) -> Point {
     if !gloss.examples.is_empty() {
         fields.push(("examples", json!(gloss.examples)));
     }
-    let vectors: NamedVectors = BTreeMap::from([(VectorName::new(), vector)]);
-    let payload: Payload = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Point { id: PointId::Num(u64::from(gloss.id)), vectors, payload }
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

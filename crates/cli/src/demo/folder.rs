@@ -19,6 +19,7 @@ pub fn adapt(raw: &mut RawConfig) -> Result<()> {
         ("storage.background_threads", cores.to_string()),
         // Who starts a demo waits for it: it does not stand back before whatever else the machine does.
         ("storage.background_nice", "0".to_owned()),
+        ("server.write_nice", "0".to_owned()),
         // All meanings fit into one segment, so the index is built once and nothing is merged.
         ("storage.growing_rows_max", "131072".to_owned()),
         ("log.filter", "warn".to_owned()),

@@ -1,7 +1,7 @@
 //! `dvse demo`: a reverse dictionary out of WordNet, filled, measured and served.
 //!
 //! Everything goes the way a user's data would: the texts are embedded by the bundled table, written in batches
-//! through the collection's log, indexed in the background, and asked like any collection.
+//! through the collection's log, or sent through a log of topics and a pipeline, indexed in the background, and asked like any collection.
 
 mod ask;
 mod dictionary;
@@ -10,11 +10,13 @@ mod folder;
 mod index;
 mod measure;
 mod paste;
+mod stream;
 
 use std::time::{Duration, Instant};
 
 use dvse_embed::StaticEmbedder;
 
+use self::stream::Stream;
 use crate::config::NodeSettings;
 use crate::failure::Result;
 use crate::node::RunningNode;
@@ -38,6 +40,9 @@ pub struct DemoArguments {
     /// The settings.
     #[command(flatten)]
     pub settings: NodeSettings,
+    /// Send the meanings through a log and a pipeline, as records of a stream, instead of writing them.
+    #[arg(long)]
+    pub pipeline: bool,
     /// Stop after the measurements instead of serving on.
     #[arg(long)]
     pub exit: bool,
@@ -77,10 +82,17 @@ fn show(arguments: &DemoArguments, node: &RunningNode, started: Instant, output:
     output.line(format!("serving {} at {}", node.data().display(), node.url()))?;
     let embedder = StaticEmbedder::bundled()?;
     let collection = dictionary::open(node.database(), &embedder)?;
-    fill::fill(&collection, &embedder, &board, &|| node.stop_asked())?;
+    let stream = if arguments.pipeline { Some(Stream::begin(node, &embedder)?) } else { None };
+    match &stream {
+        Some(stream) => stream.fill(&collection, node, &board)?,
+        None => fill::fill(&collection, &embedder, &board, &|| node.stop_asked())?,
+    }
     ask::answer_samples(&collection, &embedder, output)?;
     output.line(format!("first answers {:.1} s after the start", started.elapsed().as_secs_f64()))?;
     index::wait(&collection, node, &board, started + PATIENCE)?;
     measure::measure(&collection, &embedder, output, &|| node.stop_asked())?;
+    if let Some(stream) = stream.filter(|_| !arguments.exit) {
+        stream.serve(&board);
+    }
     paste::print(node, &embedder, arguments.exit, output)
 }

@@ -62,6 +62,8 @@ pub struct SteerArguments {
     pub connection: Connection,
 }
 
+/// A single answer may take longer than what is left of the time: whoever asks for a second gets an answer, too.
+const ANSWER_S: u64 = 10;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -121,7 +123,8 @@ fn text(pipeline: &Value, field: &str) -> String {
 
 /// Asks all of them, then waits for all.
 fn steer(arguments: &SteerArguments, verb: &str, wanted: &[&str], output: &Output) -> Result<()> {
-    let client = Client::new(&arguments.connection)?;
+    let timeout = arguments.connection.timeout.saturating_add(ANSWER_S);
+    let client = Client::new(&Connection { timeout, ..arguments.connection.clone() })?;
     let names: Vec<String> = match &arguments.collection {
         Some(name) => vec![name.clone()],
         None => find(&client, None)?.iter().map(|pipeline| text(pipeline, "collection")).collect(),

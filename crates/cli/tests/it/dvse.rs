@@ -78,17 +78,29 @@ impl Server {
 
     /// Starts it with more arguments.
     pub fn start_with_arguments(data: &Path, arguments: &[&str]) -> Server {
-        Server::spawn(data, arguments, &[("DVSE__LOG__FILTER", "warn")], Stdio::inherit())
+        Server::spawn(data, "127.0.0.1:0", arguments, &[("DVSE__LOG__FILTER", "warn")], Stdio::inherit())
+    }
+
+    /// Starts it where another one was.
+    pub fn start_at(data: &Path, url: &str) -> Server {
+        let http = url.trim_start_matches("http://");
+        Server::spawn(data, http, &[], &[("DVSE__LOG__FILTER", "warn")], Stdio::inherit())
     }
 
     /// Starts it with variables, and its messages where the caller wants them.
     pub fn start_with(data: &Path, variables: &[(&str, &str)], messages: Stdio) -> Server {
-        Server::spawn(data, &[], variables, messages)
+        Server::spawn(data, "127.0.0.1:0", &[], variables, messages)
     }
 
-    fn spawn(data: &Path, arguments: &[&str], variables: &[(&str, &str)], messages: Stdio) -> Server {
+    fn spawn(
+        data: &Path,
+        http: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        messages: Stdio,
+    ) -> Server {
         let mut command = command();
-        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data).args(arguments);
+        command.args(["serve", "--http", http, "--data"]).arg(data).args(arguments);
         command.envs(variables.iter().copied()).stderr(messages);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

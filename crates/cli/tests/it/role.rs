@@ -78,7 +78,8 @@ fn a_process_of_its_own_is_seen_and_steered_at_its_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
     let server = Server::start(&data);
-    let mut worker = Worker::start(&server.url, &log);
+    let server_url = server.url.clone();
+    let mut worker = Worker::start(&server_url, &log);
     produce(&log, &lines(0..30));
     worker.dvse(&["ingest", "drain"]);
     let status: Value =
@@ -90,6 +91,14 @@ fn a_process_of_its_own_is_seen_and_steered_at_its_metrics() {
         metrics.contains(r#"dvse_ingest_worker_state{collection="docs",partition="0",state="drained"} 1"#)
     );
     worker.dvse(&["ingest", "resume"]);
+    // While the server is away it waits, and says what is left when the time is over.
+    assert_eq!(server.stop(), Some(0));
+    produce(&log, &lines(30..40));
+    let drain = ["ingest", "drain", "--timeout", "1", "--url", &worker.url];
+    let error = dvse(&drain).failed();
+    assert!(error.contains("ingest into docs is waiting") && error.contains("records are left"), "{error}");
+    let server = Server::start_at(&data, &server_url);
+    worker.dvse(&["ingest", "drain"]);
     // The server is not the one to ask.
     assert!(server.dvse(&["ingest", "pause"]).failed().contains("--metrics"));
     assert_eq!((worker.stop(), server.stop()), (Some(0), Some(0)));

@@ -179,7 +179,7 @@ impl Work {
             match outcome {
                 Err(error) if !progress.is_stopped() => {
                     let (reason, help) = (told(&error), error.help());
-                    tracing::error!(collection, help, "ingest stopped: {reason}");
+                    tracing::error!(collection, reason, help, "ingest stopped");
                     progress.ended(error.kind(), format!("{reason}; {help}"));
                 }
                 _ => {

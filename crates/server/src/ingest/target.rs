@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use dvse_embed::{Embedder, ModelIdentity};
-use dvse_ingest::pipeline::FailureKind;
 use dvse_types::{CollectionSchema, Metric};
 
 /// What a pipeline needs to know of its collection.
@@ -55,12 +54,6 @@ pub enum Unfit {
 }
 
 impl Unfit {
-    /// What failed.
-    #[must_use]
-    pub fn kind(&self) -> FailureKind {
-        FailureKind::Other
-    }
-
     /// What to do about it.
     #[must_use]
     pub fn help(&self) -> String {
@@ -130,4 +123,67 @@ pub fn choose<'m>(
         })
     };
     models.iter().find(fits).or(models.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use dvse_embed::EmbedError;
+    use dvse_types::Vector;
+
+    use super::*;
+
+    struct Named(ModelIdentity);
+
+    impl Embedder for Named {
+        fn model(&self) -> &ModelIdentity {
+            &self.0
+        }
+
+        fn embed(&self, texts: &[&str]) -> Result<Vec<Vector>, EmbedError> {
+            Ok(vec![vec![0.5; self.0.dim].into(); texts.len()])
+        }
+    }
+
+    fn identity(name: &str, dim: usize) -> ModelIdentity {
+        ModelIdentity { name: name.to_owned(), revision: "1".to_owned(), dim, hash: "ab".to_owned() }
+    }
+
+    fn schema(dim: usize, model: Option<&str>) -> CollectionSchema {
+        let mut schema = CollectionSchema::single(dim, Metric::L2);
+        schema.vectors.values_mut().for_each(|params| params.model = model.map(str::to_owned));
+        schema
+    }
+
+    #[test]
+    fn the_model_of_a_collection_is_chosen_and_one_that_is_not_there_does_not_fit() {
+        let models: Vec<Arc<dyn Embedder>> = [("a", 3), ("b", 4), ("c", 4)]
+            .map(|(name, dim)| Arc::new(Named(identity(name, dim))) as Arc<dyn Embedder>)
+            .into();
+        let named = |schema: &CollectionSchema| {
+            let model = choose(Some(schema), &models).unwrap().model();
+            (model.name.clone(), fit("docs", schema, Some(model)).map_err(|unfit| unfit.to_string()))
+        };
+        let fits = |dim| Ok(Target { dim, metric: Metric::L2 });
+        assert_eq!(choose(None, &models).unwrap().model().name, "a", "one that is made gets the first");
+        for (dim, kept, name, outcome) in [
+            (4, Some("c@1#ab"), "c", fits(4)),
+            (4, Some("b"), "b", fits(4)),
+            (4, None, "b", fits(4)),
+            (3, None, "a", fits(3)),
+            (
+                4,
+                Some("d"),
+                "a",
+                Err("the vectors of collection docs are of model d, not of a@1#ab".to_owned()),
+            ),
+            (5, None, "a", Err("collection docs has 5 dimensions, the model a@1 makes 3".to_owned())),
+        ] {
+            assert_eq!(named(&schema(dim, kept)), (name.to_owned(), outcome), "{dim} {kept:?}");
+        }
+        // Records that bring their vectors may come from any model.
+        assert!(choose(Some(&schema(4, Some("d"))), &[]).is_none());
+        assert_eq!(fit("docs", &schema(4, Some("d")), None), Ok(Target { dim: 4, metric: Metric::L2 }));
+        let payload_only = CollectionSchema { vectors: Default::default(), ..schema(4, None) };
+        assert_eq!(fit("docs", &payload_only, None), Err(Unfit::Named { collection: "docs".to_owned() }));
+    }
 }

@@ -154,7 +154,7 @@ fn reading_and_cutting_start_near_the_record_in_a_large_file() {
 /// Whoever reads a log cannot tell which parts of it were copied on the way: the files are the same, byte for byte.
 #[test]
 fn shared_parts_leave_the_files_as_they_are() {
-    let body = |seq: u64| -> Vec<u8> { (0..seq * 977 % 6_000).map(|at| (at * seq >> 3) as u8).collect() };
+    let body = |seq: u64| -> Vec<u8> { (0..seq * 977 % 6_000).map(|at| ((at * seq) >> 3) as u8).collect() };
     let files = |gathers: bool| {
         let dir: Arc<dyn Directory> = Arc::new(MemDirectory::new());
         let options = WalOptions { segment_bytes: 40_000, buffer_bytes: 20_000, record_bytes_max: 10_000 };

@@ -1,5 +1,6 @@
 //! The composition root: opens the data, serves it, and takes it down in order.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -324,7 +325,10 @@ pub fn start_logging(config: &Config) -> Result<(), StartError> {
         filter: config.log_filter.clone(),
         reason: error.to_string(),
     })?;
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for terminals; in a file they are in the way.
+    let colours = std::io::stderr().is_terminal();
+    let logging =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // An error means that a subscriber is there already.
     let _ = match config.log_format {
         LogFormat::Text => logging.try_init(),

@@ -33,12 +33,14 @@ pub fn pipelines(arguments: &RoleArguments, models: &[Arc<dyn Embedder>]) -> Res
     let (sources, collections) = (arguments.ingest.len(), arguments.collection.len());
     // A collection alone may stand in the environment, for other commands.
     if sources > 0 && sources != collections {
-        return Err(Failure::new(format!("{sources} times --ingest, but {collections} times --collection"))
-            .with_help("name a collection for each log: dvse serve --ingest file:log --collection docs"));
+        return Err(Failure::new(format!(
+            "each --ingest needs a --collection: there are {sources} and {collections}"
+        ))
+        .with_help("name a collection for each log: dvse serve --ingest file:log --collection docs"));
     }
     let mut seen = HashSet::new();
     if let Some(name) = arguments.collection.iter().find(|name| !seen.insert(*name)) {
-        return Err(Failure::new(format!("two times --collection {name}"))
+        return Err(Failure::new(format!("--collection {name} is there twice"))
             .with_help("name another collection for each --ingest"));
     }
     let mut specs = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Subcommand;
-use dvse_ingest::{TopicLog, TopicName, TopicSpec};
+use dvse_ingest::{LogError, TopicLog, TopicName, TopicSpec};
 use serde_json::json;
 
 use super::{LogPlace, PARTITIONS, Waiting, block_on, log_failure, parse_place};
@@ -144,8 +144,20 @@ async fn ensure(
         (TopicName::vector_indexed(), TopicSpec::vector_indexed(partitions)),
         (TopicName::dead_letters(), TopicSpec::dead_letters(partitions)),
     ];
+    let mut found = Vec::new();
     for (topic, spec) in wanted {
         let there = log.spec(&topic).await.map_err(log_failure)?;
+        // Before anything is made or shown, as a dry run is to tell what would come of it.
+        if let Some(there) = there.filter(|there| there.partitions != spec.partitions) {
+            return Err(log_failure(LogError::Partitions {
+                topic,
+                there: there.partitions,
+                asked: spec.partitions,
+            }));
+        }
+        found.push((topic, spec, there));
+    }
+    for (topic, spec, there) in found {
         let what = match there {
             Some(there) if there == spec => "is as asked".to_owned(),
             Some(there) => format!("{} -> {}", describe(&there), describe(&spec)),

@@ -155,11 +155,11 @@ fn a_collection_for_each_log_is_asked_for() {
     let (data, log) = (folder.path().join("data").display().to_string(), at(&folder.path().join("log")));
     let serve = ["serve", "--http", "127.0.0.1:0", "--data", &data];
     for (more, says) in [
-        (vec!["--ingest", &log], "1 times --ingest, but 0 times --collection"),
+        (vec!["--ingest", &log], "each --ingest needs a --collection: there are 1 and 0"),
         (vec!["--embedder", "none"], "Alone with --ingest"),
         (
             vec!["--ingest", &log, "--ingest", &log, "--collection", "a", "--collection", "a"],
-            "two times --collection a",
+            "--collection a is there twice",
         ),
     ] {
         let error = dvse(&[&serve[..], &more].concat()).failed();

@@ -140,7 +140,9 @@ fn topics_are_shown_before_they_are_made_and_made_once() {
         changed.contains("kept 24 h, producers held at 1024 MiB -> 2 partitions, kept 48 h"),
         "{changed}"
     );
-    let error = dvse(&["topics", "ensure", "--log", &log, "--partitions", "3"]).failed();
+    let more = ["topics", "ensure", "--log", &log, "--partitions", "3"];
+    let error = dvse(&more).failed();
+    assert_eq!(dvse(&[&more[..], &["--dry-run"]].concat()).failed(), error);
     assert!(error.contains("has 2 partitions, which cannot become 3"), "{error}");
 }
 

@@ -17,7 +17,7 @@ use super::metrics::exposition;
 use super::pipelines::Pipelines;
 use crate::auth;
 use crate::error::RestError;
-use crate::rest::{Ask, QueryParameters, Reply, error_response, ingest};
+use crate::rest::{Ask, QueryParameters, Reply, error_response, ingest, skip_body};
 
 /// How long open requests are waited for at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -114,8 +114,11 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
-    match admit(request.headers(), shared.api_key.as_deref()) {
-        Ok(()) => next.run(request).await,
+    let (head, body) = request.into_parts();
+    // Nothing here has a use for one; and unread it would end the connection under the client's next request.
+    skip_body(&head.headers, body).await;
+    match admit(&head.headers, shared.api_key.as_deref()) {
+        Ok(()) => next.run(Request::from_parts(head, Body::empty())).await,
         Err(error) => error_response(&error, 0.0),
     }
 }

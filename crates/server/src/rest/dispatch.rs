@@ -142,25 +142,25 @@ async fn answer(
     let query = match admit(app, route, &request) {
         Ok(query) => query,
         Err(error) => {
-            skip_body(request).await;
+            skip(request).await;
             return Err(error);
         }
     };
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if matches!(route.access, Access::Open | Access::Peek | Access::Unavailable) {
-        skip_body(request).await;
+        skip(request).await;
         let call = Call { path, query, body: Vec::new(), made: Made::default() };
         return (route.handler)(app, &call);
     }
     if route.access == Access::Steer {
-        skip_body(request).await;
+        skip(request).await;
         let call = Call { path, query, body: Vec::new(), made: Made::default() };
         (route.handler)(app, &call)?;
         ingest::settled(&app.pipelines, call.collection()?, query.timeout_s).await;
         return ingest::get(app, &call);
     }
     if route.access == Access::Watch {
-        skip_body(request).await;
+        skip(request).await;
         let call = Call { path, query, body: Vec::new(), made: Made::default() };
         return run(Arc::clone(app), None, route, call, Vec::new()).await.0;
     }
@@ -232,14 +232,20 @@ fn admit(app: &App, route: &Route, request: &Request) -> Result<QueryParameters,
     QueryParameters::parse(request.uri().query().unwrap_or_default())
 }
 
+/// Leaves the body of a request unread, see [`skip_body`].
+async fn skip(request: Request) {
+    let (head, body) = request.into_parts();
+    skip_body(&head.headers, body).await;
+}
+
 /// Takes a small body that nobody asked for off the connection. A reply that overtakes the body of its request ends the
 /// connection, and a client that keeps connections would find its next request refused.
-async fn skip_body(request: Request) {
+pub async fn skip_body(headers: &HeaderMap, body: Body) {
     const BYTES_MAX: usize = 64 << 10;
     const WAIT_MAX: Duration = Duration::from_millis(200);
-    if content_length(request.headers()).is_some_and(|bytes| bytes <= BYTES_MAX as u64) {
+    if content_length(headers).is_some_and(|bytes| bytes <= BYTES_MAX as u64) {
         // Whatever goes wrong here, the reply says what matters.
-        let _ = tokio::time::timeout(WAIT_MAX, read_frames(request.into_body(), BYTES_MAX)).await;
+        let _ = tokio::time::timeout(WAIT_MAX, read_frames(body, BYTES_MAX)).await;
     }
 }
 

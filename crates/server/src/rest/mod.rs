@@ -22,7 +22,7 @@ mod vectors;
 mod write;
 
 pub(crate) use call::QueryParameters;
-pub use dispatch::router;
+pub use dispatch::{router, skip_body};
 pub use filter::{FilterLimits, filter_from_json};
 pub(crate) use ingest::Ask;
 pub use points::measure_upsert;

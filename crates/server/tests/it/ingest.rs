@@ -270,6 +270,12 @@ fn pipelines_beside_a_node_are_seen_and_steered_in_the_same_way() {
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
         assert_eq!(answer.json()["status"] == "ok", status == 200, "{}", answer.text);
     }
+    // A body that nobody reads does not end the connection under the next request.
+    let body = vec![b' '; 48 << 10];
+    for _ in 0..20 {
+        let unread = client.send("POST", "/ingest/none/pause", &[("api-key", "secret")], Some(&body));
+        assert_eq!(unread.status, 404, "{}", unread.text);
+    }
     let text = send("GET", "/metrics").text;
     let line = r#"dvse_ingest_pipeline_state{collection="ä b}=,#{c",state="waiting"} 1"#;
     assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -49,14 +49,13 @@ pub struct Wanted(pub HashMap<usize, Vec<(usize, String)>>);
 
 /// Vectors that were made for a request, by the number of the model and the text.
 #[derive(Debug, Default)]
-pub struct Made(HashMap<(usize, String), Vector>);
+pub struct Made(HashMap<usize, HashMap<String, Vector>>);
 
 impl Made {
     /// The vector of a text.
     #[must_use]
     pub fn get(&self, model: usize, text: &str) -> Option<&Vector> {
-        // The map is small and its key owned: looking it up costs a copy of the text, which a model's call dwarfs.
-        self.0.get(&(model, text.to_owned()))
+        self.0.get(&model)?.get(text)
     }
 }
 
@@ -141,7 +140,7 @@ impl Embedding {
                 outcome.map(|rows| (texts, rows))
             });
             let (texts, rows) = job.await.map_err(|_| RestError::Panicked)??;
-            made.0.extend(texts.into_iter().map(|(_, text)| (number, text)).zip(rows));
+            made.0.insert(number, texts.into_iter().map(|(_, text)| text).zip(rows).collect());
         }
         Ok(made)
     }
